@@ -1,0 +1,62 @@
+# Every command here makes what it needs by itself; `make help` lists them.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.9
+DATA ?= ../shared/data/fashion
+# One marker a set of packages: a target waits for the packages only when the lock changed.
+DEV := $(VENV)/.dev-installed
+
+export UV_LINK_MODE ?= hardlink
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench fix lock train evaluate clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/uv:
+	@$(PYTHON) --version >/dev/null 2>&1 || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3"; exit 2; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet uv==$(UV_VERSION) 2>&1 | grep -v WARNING || true
+	@test -x $(BIN)/uv || { echo "uv $(UV_VERSION) could not be installed from the package index"; exit 2; }
+
+$(DEV): requirements.lock pyproject.toml | $(BIN)/uv
+	@echo "installing the locked packages into $(VENV) (about 6 GB, mostly torch with its GPU libraries) …"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: $(DEV) ## start the whole service on http://localhost:8000 (Ctrl-C stops it)
+	@exec $(BIN)/enrich up
+
+test: $(DEV) ## run the whole test suite; it starts the servers it needs
+	@tests/prepare.sh
+	@$(BIN)/python -m pytest
+
+check: $(DEV) ## lint, types and import rules
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --verbose 2>/dev/null || $(BIN)/lint-imports
+	@$(BIN)/python tests/contract/file_sizes.py
+
+fix: $(DEV) ## format, and mend what the linter can
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(DEV) ## measure the service against a bare loop and a plain Celery task
+	@$(BIN)/python -m tests.bench
+
+train: $(DEV) ## train a bundle on DATA (see README, "Train")
+	@$(BIN)/python -m train --data $(DATA) --out runs/latest --resume
+
+evaluate: $(DEV) ## print the shipped bundle's figures on DATA's test split
+	@$(BIN)/python -m train.evaluate --data $(DATA) --split test
+
+lock: $(BIN)/uv ## resolve pyproject.toml again into requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra dev \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
+
+clean: ## remove the virtual environment and all caches
+	@rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,110 @@
+"""The sweeper: publishes again what the queue lost, and takes back what dead workers held.
+
+A queued job is lost when its message was published more than `lost_after_s` before the message now at the list's tail
+(the list is first in, first out, so ours must have left it), or when the list has been empty that long. A healthy
+backlog, however old, is therefore never multiplied. Sweeps of several couriers exclude each other by an advisory lock.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import time
+import uuid
+from collections.abc import Callable
+
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from jobs.database import Sessions
+from jobs.lifecycle import free_expired
+from jobs.logs import get_logger
+from jobs.queue import Publisher, QueueState
+from jobs.settings import Settings
+from jobs.tables import Job, Lane, Status
+
+log = get_logger(__name__)
+
+SWEEP_LOCK = 4_711_002
+
+
+@dataclasses.dataclass(frozen=True)
+class Swept:
+    """What one sweep did."""
+
+    requeued: int = 0
+    poisoned: int = 0
+    published: int = 0
+
+
+class Sweeper:
+    """Call `sweep()` again and again. Remembers only since when each lane's list has been empty."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        sessions: Sessions,
+        publisher: Publisher,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._sessions = sessions
+        self._publisher = publisher
+        self._clock = clock
+        self._empty_since: dict[Lane, float] = {}
+
+    def sweep(self) -> Swept | None:
+        """One round; None when another courier holds the lock. Raises QueueUnavailable after the leases were freed."""
+        with self._sessions.begin() as session:
+            if not _lock(session):
+                return None
+            limit = self._settings.courier.sweep_limit
+            requeued, poisoned = free_expired(session, self._settings.jobs.max_crashes, limit)
+        published = sum(self._publish_lost(lane) for lane in Lane)
+        swept = Swept(requeued, poisoned, published)
+        if swept != Swept():
+            log.info("swept", **dataclasses.asdict(swept))
+        return swept
+
+    def _publish_lost(self, lane: Lane) -> int:
+        state = self._publisher.look(lane)
+        published_at = dt.datetime.now(dt.UTC)
+        with self._sessions.begin() as session:
+            if not _lock(session):
+                return 0
+            lost = self._take_lost(session, lane, state, published_at)
+            # Inside the transaction: when the queue refuses, the rows stay as lost as they were. A message that comes
+            # before our commit finds a job that can be claimed just the same.
+            self._publisher.publish(lost, lane, published_at)
+        return len(lost)
+
+    def _take_lost(self, session: Session, lane: Lane, state: QueueState, published_at: dt.datetime) -> list[uuid.UUID]:
+        is_due = or_(Job.next_attempt_at.is_(None), Job.next_attempt_at <= func.now())
+        never_sent = and_(Job.published_at.is_(None), is_due)
+        lost = (
+            select(Job.id)
+            .where(Job.lane == lane, Job.status == Status.QUEUED, or_(never_sent, *self._is_lost(lane, state)))
+            .order_by(Job.created_at)
+            .limit(self._settings.courier.sweep_limit)
+            .with_for_update(skip_locked=True)
+        )
+        job_ids = list(session.scalars(lost))
+        if job_ids:
+            session.execute(
+                update(Job).where(Job.id.in_(job_ids)).values(published_at=published_at, next_attempt_at=None)
+            )
+        return job_ids
+
+    def _is_lost(self, lane: Lane, state: QueueState) -> list[ColumnElement[bool]]:
+        patience = dt.timedelta(seconds=self._settings.courier.lost_after_s)
+        if state.oldest_published_at is not None:
+            self._empty_since.pop(lane, None)
+            return [Job.published_at < state.oldest_published_at - patience]
+        empty_for_s = self._clock() - self._empty_since.setdefault(lane, self._clock())
+        if empty_for_s < self._settings.courier.lost_after_s:
+            return []
+        return [Job.published_at < dt.datetime.now(dt.UTC) - patience]
+
+
+def _lock(session: Session) -> bool:
+    return bool(session.scalar(select(func.pg_try_advisory_xact_lock(SWEEP_LOCK))))

@@ -1,0 +1,52 @@
+"""A job as JSON: the one form that the API answers and, later, a webhook carries."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from jobs.addresses import redacted
+from jobs.tables import Asset, Job, Result
+
+
+def job_document(job: Job, result: Result | None, asset: Asset | None) -> dict[str, Any]:
+    """The job as its owner sees it. What does not exist yet is `null`, so that the keys are always the same."""
+    return {
+        "id": str(job.id),
+        "status": job.status,
+        "external_id": job.external_id,
+        "lane": job.lane,
+        "created_at": _iso(job.created_at),
+        "started_at": _iso(job.started_at),
+        "finished_at": _iso(job.finished_at),
+        "asset": _asset(job, asset),
+        "metadata": result.answer if result else None,
+        "predictions": result.predictions if result else None,
+        "caption_source": result.caption_source if result else None,
+        "model": _model(result),
+        "timings": result.timings if result else None,
+        "error": job.error,
+    }
+
+
+def _asset(job: Job, asset: Asset | None) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "url": redacted(job.address),
+        "sha256": None,
+        "width": None,
+        "height": None,
+        "format": None,
+    }
+    if asset:
+        document |= {"sha256": asset.sha256, "width": asset.width, "height": asset.height, "format": asset.format}
+    return document
+
+
+def _model(result: Result | None) -> dict[str, Any] | None:
+    if result is None:
+        return None
+    return {"bundle": result.bundle_name, "version": result.bundle_version, "taxonomy": result.taxonomy_version}
+
+
+def _iso(moment: dt.datetime | None) -> str | None:
+    return moment.astimezone(dt.UTC).isoformat().replace("+00:00", "Z") if moment else None

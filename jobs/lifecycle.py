@@ -1,0 +1,272 @@
+"""The state machine of a job, as the few statements that move it.
+
+    queued ──claim──▶ processing ──finish──▶ succeeded
+      ▲                 │  │  └────fail────▶ failed
+      └──release────────┘  └─cancel────────▶ canceled      (cancel also from queued)
+         retry_later, free_expired
+
+Recovery comes from leases: `claim` and `renew` write how long the worker may stay silent, `free_expired` takes back
+what it lost. Only Postgres's clock is used. Every move of a worker is fenced by (id, attempt, status = processing): one
+that lost its lease changes nothing. Functions take an open session and leave the commit to their caller, so that
+several moves can be one transaction; NOTIFY goes out with that commit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import random
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Interval, Update, and_, case, cast, func, literal, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from jobs.errors import JobError, Poison
+from jobs.settings import JobSettings
+from jobs.tables import Asset, Job, Lane, Result, Status
+
+CHANNEL = "enrich_job"
+"""NOTIFY channel on which the id of each job that reached a final state is told."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """A job that is ours until its lease ends. `attempt` is the fence of everything we write about it."""
+
+    id: uuid.UUID
+    attempt: int
+    owner_id: str
+    address: str
+    is_upload: bool
+    lane: Lane
+    retries: int
+    queued_ms: float
+
+
+@dataclasses.dataclass(frozen=True)
+class SeenAsset:
+    """The image a job turned out to hold. `width` and `height` in pixels, as a person sees it (EXIF applied)."""
+
+    sha256: str
+    width: int
+    height: int
+    format: str
+    byte_size: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a worker found: all of a result row but its place in the record."""
+
+    bundle_name: str
+    bundle_version: str
+    taxonomy_version: str
+    metadata: dict[str, Any]
+    predictions: dict[str, Any]
+    caption_source: str | None
+    timings: dict[str, Any]
+    is_degraded: bool = False
+
+
+def claim(session: Session, job_ids: Sequence[uuid.UUID], lease_s: float) -> list[Claim]:
+    """Takes those of the jobs that are free: queued and due, or left by a worker whose lease ran out.
+
+    What is not in the answer is not ours: finished, canceled, or held by somebody else.
+    """
+    is_due = or_(Job.next_attempt_at.is_(None), Job.next_attempt_at <= func.now())
+    is_free = or_(and_(Job.status == Status.QUEUED, is_due), _is_expired())
+    # Locked in one order, and what another claim holds is left to it: two twins of a chunk cannot deadlock.
+    free = (
+        select(Job.id).where(Job.id.in_(job_ids), is_free).order_by(Job.id).with_for_update(skip_locked=True).subquery()
+    )
+    rows = session.execute(
+        update(Job)
+        .where(Job.id.in_(select(free.c.id)))
+        .values(
+            status=Status.PROCESSING,
+            attempt=Job.attempt + 1,
+            crashes=Job.crashes + case((Job.status == Status.PROCESSING, 1), else_=0),
+            lease_expires_at=_after(lease_s),
+            next_attempt_at=None,
+            started_at=func.now(),
+        )
+        .returning(Job, (func.extract("epoch", func.now() - Job.created_at) * 1000).label("queued_ms"))
+        .execution_options(synchronize_session=False)
+    )
+    return [_claim(job, float(queued_ms)) for job, queued_ms in rows]
+
+
+def _claim(job: Job, queued_ms: float) -> Claim:
+    return Claim(
+        id=job.id,
+        attempt=job.attempt,
+        owner_id=job.owner_id,
+        address=job.address,
+        is_upload=job.is_upload,
+        lane=Lane(job.lane),
+        retries=job.retries,
+        queued_ms=queued_ms,
+    )
+
+
+def renew(session: Session, held: Sequence[tuple[uuid.UUID, int]], lease_s: float) -> set[uuid.UUID]:
+    """Prolongs the leases of (id, attempt) pairs; answers which of them are still ours."""
+    fences = [and_(Job.id == job_id, Job.attempt == attempt) for job_id, attempt in held]
+    locked = (
+        select(Job.id)
+        .where(or_(*fences), Job.status == Status.PROCESSING)
+        .order_by(Job.id)
+        .with_for_update(skip_locked=True)
+        .subquery()
+    )
+    rows = session.scalars(
+        update(Job)
+        .where(Job.id.in_(select(locked.c.id)))
+        .values(lease_expires_at=_after(lease_s))
+        .returning(Job.id)
+        .execution_options(synchronize_session=False)
+    )
+    return set(rows)
+
+
+def finish(session: Session, claim: Claim, asset: SeenAsset, outcome: Outcome) -> bool:
+    """Writes the answer and publishes it. False = the job is no longer ours; the caller must roll back."""
+    result_id = uuid.uuid4()
+    session.add(
+        Result(
+            id=result_id,
+            owner_id=claim.owner_id,
+            job_id=claim.id,
+            asset_id=record_asset(session, claim.owner_id, asset),
+            bundle_name=outcome.bundle_name,
+            bundle_version=outcome.bundle_version,
+            taxonomy_version=outcome.taxonomy_version,
+            attempt=claim.attempt,
+            answer=outcome.metadata,
+            predictions=outcome.predictions,
+            caption_source=outcome.caption_source,
+            is_degraded=outcome.is_degraded,
+            timings=outcome.timings,
+        )
+    )
+    session.flush()
+    return _end(session, claim, status=Status.SUCCEEDED, current_result_id=result_id, error=None)
+
+
+def record_asset(session: Session, owner_id: str, asset: SeenAsset) -> uuid.UUID:
+    """The id of the owner's asset with these bytes, written if it is new."""
+    statement = insert(Asset).values(id=uuid.uuid4(), owner_id=owner_id, **dataclasses.asdict(asset))
+    # DO UPDATE rather than DO NOTHING: only then does RETURNING give the row that was there.
+    statement = statement.on_conflict_do_update(
+        index_elements=[Asset.owner_id, Asset.sha256], set_={"byte_size": statement.excluded.byte_size}
+    )
+    return session.execute(statement.returning(Asset.id)).scalar_one()
+
+
+def fail(session: Session, claim: Claim, error: JobError) -> bool:
+    """Ends the job as failed. False = no longer ours."""
+    return _end(session, claim, status=Status.FAILED, error=error_document(error))
+
+
+def fail_or_retry(session: Session, claim: Claim, error: JobError, settings: JobSettings) -> bool:
+    """After a retryable error puts the job back with a delay, while tries are left; else fails it."""
+    if not error.retryable or claim.retries >= settings.max_retries:
+        return fail(session, claim, error)
+    return _put_back(
+        session,
+        claim,
+        retries=Job.retries + 1,
+        next_attempt_at=_after(retry_delay_s(claim.retries, settings)),
+        error=error_document(error),
+    )
+
+
+def retry_delay_s(retries: int, settings: JobSettings) -> float:
+    """Seconds to wait after the `retries`-th retry failed: doubling, capped, with jitter of ± 25 %."""
+    delay = min(settings.retry_base_s * 2.0**retries, settings.retry_max_s)
+    return delay * random.uniform(0.75, 1.25)  # noqa: S311 - spreads load, protects nothing
+
+
+def release(session: Session, claim: Claim) -> bool:
+    """Gives a job back untouched, as a worker does that is told to stop. Counts as nothing; the caller publishes it."""
+    return _put_back(session, claim, next_attempt_at=None)
+
+
+def _put_back(session: Session, claim: Claim, **values: Any) -> bool:
+    statement = _fenced(claim).values(status=Status.QUEUED, lease_expires_at=None, published_at=None, **values)
+    return session.execute(statement.returning(Job.id)).first() is not None
+
+
+def cancel(session: Session, owner_id: str, job_id: uuid.UUID) -> bool:
+    """Cancels a queued or processing job at once. False = it was not there, or had ended already."""
+    statement = (
+        update(Job)
+        .where(Job.id == job_id, Job.owner_id == owner_id, Job.status.in_([Status.QUEUED, Status.PROCESSING]))
+        .values(status=Status.CANCELED, finished_at=func.now(), lease_expires_at=None, next_attempt_at=None)
+    )
+    return _run_and_tell(session, statement)
+
+
+def free_expired(session: Session, max_crashes: int, limit: int) -> tuple[int, int]:
+    """Takes jobs back whose worker fell silent: (requeued, failed as poison). Each counts as a crash of the job."""
+    expired = list(
+        session.scalars(
+            select(Job).where(_is_expired()).order_by(Job.id).limit(limit).with_for_update(skip_locked=True)
+        )
+    )
+    poisoned = [job for job in expired if job.crashes + 1 >= max_crashes]
+    for job in expired:
+        job.crashes += 1
+        job.lease_expires_at = None
+        job.published_at = None
+        job.status = Status.QUEUED
+    for job in poisoned:
+        job.status = Status.FAILED
+        job.finished_at = func.now()
+        job.error = error_document(
+            Poison(f"the worker died {job.crashes} times on this job; check the image, then retry")
+        )
+        _tell(session, job.id)
+    session.flush()
+    return len(expired) - len(poisoned), len(poisoned)
+
+
+def error_document(error: JobError) -> dict[str, Any]:
+    """`error` of a failed job, as the API gives it."""
+    return {"code": error.code, "message": error.message, "retryable": error.retryable}
+
+
+def _end(session: Session, claim: Claim, **values: Any) -> bool:
+    values |= {"finished_at": func.now(), "lease_expires_at": None}
+    return _run_and_tell(session, _fenced(claim).values(**values))
+
+
+def _fenced(claim: Claim) -> Update:
+    return (
+        update(Job)
+        .where(Job.id == claim.id, Job.attempt == claim.attempt, Job.status == Status.PROCESSING)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _run_and_tell(session: Session, statement: Update) -> bool:
+    job_id = session.execute(statement.returning(Job.id)).scalar_one_or_none()
+    if job_id is None:
+        return False
+    _tell(session, job_id)
+    return True
+
+
+def _tell(session: Session, job_id: uuid.UUID) -> None:
+    session.execute(select(func.pg_notify(CHANNEL, str(job_id))))
+
+
+def _is_expired() -> ColumnElement[bool]:
+    return and_(Job.status == Status.PROCESSING, Job.lease_expires_at < func.now())
+
+
+def _after(seconds: float) -> ColumnElement[dt.datetime]:
+    return func.now() + cast(literal(dt.timedelta(seconds=seconds)), Interval)

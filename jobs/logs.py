@@ -1,0 +1,55 @@
+"""Logs are events with fields (`job_finished job_id=… model_ms=…`): JSON for machines, aligned text for people."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import cast
+
+import structlog
+from structlog.typing import FilteringBoundLogger, Processor
+
+from jobs.settings import Settings
+
+# Libraries that would tell every request or message at `info`.
+CHATTY = ("urllib3", "botocore", "boto3", "s3transfer", "kombu", "amqp", "alembic", "celery.worker.strategy", "PIL")
+
+
+def get_logger(name: str) -> FilteringBoundLogger:
+    """A logger whose methods take an event name and fields."""
+    return cast(FilteringBoundLogger, structlog.get_logger(name))
+
+
+def configure_logs(settings: Settings, process: str) -> None:
+    """Sends our events and the libraries' lines through one formatter to stderr. Call once per process."""
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(settings.log_level.upper())),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _renderer(settings)],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(settings.log_level.upper())
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    structlog.contextvars.bind_contextvars(process=process)
+
+
+def _renderer(settings: Settings) -> Processor:
+    if settings.log_format == "json":
+        return structlog.processors.JSONRenderer()
+    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())

@@ -1,0 +1,137 @@
+"""Reading the record: one job, a page of jobs, the answer that may be used again, the registered bundles."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import datetime as dt
+import json
+import uuid
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, func, select, tuple_
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from jobs.documents import job_document
+from jobs.errors import JobNotFound, RequestError
+from jobs.lifecycle import Outcome, SeenAsset
+from jobs.tables import SYSTEM_OWNER, Asset, BundleRow, Job, Result, Status
+
+
+class InvalidCursor(RequestError):
+    code = "invalid_cursor"
+
+
+@dataclasses.dataclass(frozen=True)
+class Page:
+    """One page of a list, newest first. `next_cursor` is None on the last one."""
+
+    jobs: list[dict[str, Any]]
+    next_cursor: str | None
+
+
+def get_document(session: Session, owner_id: str, job_id: uuid.UUID) -> dict[str, Any]:
+    """The owner's job as JSON. Raises JobNotFound, also for another owner's job."""
+    row = session.execute(_with_answers().where(Job.id == job_id, Job.owner_id == owner_id)).one_or_none()
+    if row is None:
+        raise JobNotFound("there is no such job under your key; check the id")
+    return job_document(row[0], row[1], row[2])
+
+
+def list_page(
+    session: Session,
+    owner_id: str,
+    *,
+    limit: int,
+    cursor: str | None = None,
+    status: Status | None = None,
+    external_id: str | None = None,
+) -> Page:
+    """The owner's jobs, newest first, at most `limit`. Raises InvalidCursor."""
+    conditions: list[ColumnElement[bool]] = [Job.owner_id == owner_id]
+    if status is not None:
+        conditions.append(Job.status == status)
+    if external_id is not None:
+        conditions.append(Job.external_id == external_id)
+    if cursor is not None:
+        conditions.append(tuple_(Job.created_at, Job.id) < _read_cursor(cursor))
+    query = _with_answers().where(*conditions).order_by(Job.created_at.desc(), Job.id.desc()).limit(limit + 1)
+    rows = session.execute(query).all()
+    last = rows[limit - 1][0] if len(rows) > limit else None
+    return Page([job_document(*row) for row in rows[:limit]], _cursor(last) if last else None)
+
+
+def _with_answers() -> Select[Job, Result | None, Asset | None]:
+    return (
+        select(Job, Result, Asset)
+        .outerjoin(Result, Result.id == Job.current_result_id)
+        .outerjoin(Asset, Asset.id == Result.asset_id)
+    )
+
+
+def _cursor(job: Job) -> str:
+    return base64.urlsafe_b64encode(json.dumps([job.created_at.isoformat(), str(job.id)]).encode()).decode()
+
+
+def _read_cursor(cursor: str) -> tuple[dt.datetime, uuid.UUID]:
+    try:
+        created_at, job_id = json.loads(base64.urlsafe_b64decode(cursor))
+        return dt.datetime.fromisoformat(created_at), uuid.UUID(job_id)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InvalidCursor("`cursor` is not one that a list gave; start again without it") from error
+
+
+def find_stored_answer(
+    session: Session, owner_id: str, sha256: str, bundle_name: str, bundle_version: str
+) -> tuple[SeenAsset, Outcome] | None:
+    """What this bundle version answered to the same bytes of the same owner before, if it was a full answer."""
+    row = session.execute(
+        select(Asset, Result)
+        .join(Result, Result.asset_id == Asset.id)
+        .where(
+            Asset.owner_id == owner_id,
+            Asset.sha256 == sha256,
+            Result.owner_id == owner_id,
+            Result.bundle_name == bundle_name,
+            Result.bundle_version == bundle_version,
+            Result.is_degraded.is_(False),
+        )
+        .limit(1)
+    ).first()
+    return (_seen_asset(row[0]), _outcome(row[1])) if row else None
+
+
+def _seen_asset(asset: Asset) -> SeenAsset:
+    return SeenAsset(asset.sha256, asset.width, asset.height, asset.format, asset.byte_size)
+
+
+def _outcome(result: Result) -> Outcome:
+    return Outcome(
+        bundle_name=result.bundle_name,
+        bundle_version=result.bundle_version,
+        taxonomy_version=result.taxonomy_version,
+        metadata=result.answer,
+        predictions=result.predictions,
+        caption_source=result.caption_source,
+        timings={},
+    )
+
+
+def register_bundle(
+    session: Session, *, name: str, version: str, taxonomy: dict[str, Any], description: dict[str, Any], card: str
+) -> None:
+    """Tells the API of a bundle; a second time only freshens what is told."""
+    told = {"taxonomy": taxonomy, "description": description, "card": card}
+    statement = insert(BundleRow).values(id=uuid.uuid4(), owner_id=SYSTEM_OWNER, name=name, version=version, **told)
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=[BundleRow.owner_id, BundleRow.name, BundleRow.version],
+            set_={**told, "registered_at": func.now()},
+        )
+    )
+
+
+def latest_bundle(session: Session) -> BundleRow | None:
+    """The bundle that a worker registered last; None before the first worker has started."""
+    return session.scalars(select(BundleRow).order_by(BundleRow.registered_at.desc()).limit(1)).first()

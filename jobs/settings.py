@@ -1,0 +1,162 @@
+"""All settings of all processes: one frozen tree, read from `ENRICH_…` variables (`__` for nesting).
+
+Units are in the names; secrets are `SecretStr`. README has the same table, and a test fails when a row is missing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1024 * 1024
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DatabaseSettings(_Group):
+    """Postgres, the record."""
+
+    url: SecretStr = Field(SecretStr("postgresql://localhost:5432/enrich"), description="address of Postgres")
+    direct_url: SecretStr | None = Field(
+        None, description="address that bypasses a pooler, for LISTEN and migrations; the same as `url` if unset"
+    )
+    pool_size: int = Field(4, ge=1, le=64, description="connections per process")
+    connect_timeout_s: int = Field(5, ge=1, description="how long to wait for a connection")
+
+
+class QueueSettings(_Group):
+    """Redis, the queue."""
+
+    url: SecretStr = Field(SecretStr("redis://localhost:6379/0"), description="address of Redis or Valkey")
+    visibility_timeout_s: int = Field(
+        600, ge=1, description="when Redis hands out an unacked message again; at least twice the chunk deadline"
+    )
+    chunk_size: int = Field(64, ge=1, le=1000, description="jobs per message in the bulk lane")
+
+
+class StorageSettings(_Group):
+    """Where uploads are kept: a folder, or a bucket of an S3 service."""
+
+    kind: Literal["folder", "s3"] = Field("folder", description="`folder` or `s3`")
+    folder: Path = Field(Path("data/uploads"), description="where uploads are kept when kind is `folder`")
+    bucket: str = Field("enrich", description="bucket of the uploads when kind is `s3`")
+    prefix: str = Field("uploads/", description="prefix of the uploads' keys in the bucket")
+
+
+class S3Settings(_Group):
+    """The S3 service; unset values come from the usual AWS variables and files."""
+
+    endpoint_url: str | None = Field(None, description="address of an S3-compatible service; AWS if unset")
+    region: str = Field("us-east-1", description="region")
+    access_key_id: SecretStr | None = Field(None, description="access key; boto3's own chain if unset")
+    secret_access_key: SecretStr | None = Field(None, description="secret key")
+
+
+class FetchSettings(_Group):
+    """What may be fetched, and within which limits."""
+
+    schemes: tuple[str, ...] = Field(("https", "http", "s3"), description="schemes a caller may use")
+    ports: tuple[int, ...] = Field((80, 443, 8080, 8443), description="ports that may be asked; empty = any")
+    allow_networks: tuple[str, ...] = Field(
+        (), description='networks that may be asked although they are not global, such as `["10.1.0.0/16"]`'
+    )
+    allow_s3: tuple[str, ...] = Field(
+        (), description='buckets or prefixes callers may name, such as `["shop-photos/2026/"]`; `["*"]` = any'
+    )
+    connect_timeout_s: Seconds = Field(5, description="limit for one connection")
+    read_timeout_s: Seconds = Field(10, description="limit for one silent wait on the socket")
+    total_timeout_s: Seconds = Field(30, description="limit for the whole fetch, redirects included")
+    max_redirects: int = Field(5, ge=0, description="redirects that are followed, each checked again")
+    max_bytes: int = Field(32 * MIB, ge=1, description="largest image file")
+    user_agent: str = Field("asset-enrichment/0.1", description="User-Agent header of our requests")
+
+
+class DecodeSettings(_Group):
+    """Limits that hold before a picture is decoded."""
+
+    max_pixels: int = Field(80_000_000, ge=1, description="largest picture, width × height")
+    max_side: int = Field(20_000, ge=1, description="longest side in pixels")
+
+
+class JobSettings(_Group):
+    """The life of a job."""
+
+    lease_s: Seconds = Field(15, description="a worker that stays silent this long has lost its jobs")
+    renew_every_s: Seconds = Field(5, description="how often a worker renews its leases")
+    chunk_deadline_s: Seconds = Field(300, description="limit for one message, however many jobs it holds")
+    max_retries: int = Field(4, ge=0, description="tries after the first when an error is retryable")
+    retry_base_s: Seconds = Field(2, description="wait before the first retry; doubles each time, with jitter")
+    retry_max_s: Seconds = Field(300, description="longest wait before a retry")
+    max_crashes: int = Field(3, ge=1, description="a job whose worker died this often is failed as `poison`")
+
+
+class WorkerSettings(_Group):
+    """The process that holds the model."""
+
+    bundle: Path | None = Field(None, description="folder of the model bundle; the shipped one if unset")
+    device: str = Field("auto", description="`auto`, `cpu` or `cuda`")
+    max_batch_size: int = Field(16, ge=1, le=1024, description="pictures in one model call")
+    max_wait_ms: float = Field(5, ge=0, description="how long a picture waits for company in its batch")
+    threads: int = Field(32, ge=1, description="jobs in progress at once; about twice the batch size")
+    batch_deadline_s: Seconds = Field(60, description="limit for one model call")
+    heartbeat_file: Path | None = Field(None, description="touched while the worker is well; for probes")
+
+
+class CourierSettings(_Group):
+    """The process that sweeps."""
+
+    sweep_every_s: Seconds = Field(2, description="pause between two sweeps")
+    lost_after_s: Seconds = Field(
+        10, description="a queued job is published again when the queue lost it this long ago"
+    )
+    sweep_limit: int = Field(1000, ge=1, description="most rows that one sweep publishes")
+
+
+class ApiSettings(_Group):
+    """The HTTP side."""
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on")
+    threads: int = Field(16, ge=2, description="requests served at once")
+    max_wait_s: int = Field(60, ge=0, description="longest `wait=N`")
+    max_request_bytes: int = Field(33 * MIB, ge=1, description="largest request body")
+    page_size: int = Field(100, ge=1, le=1000, description="most jobs in one page of a list")
+
+
+class Settings(BaseSettings):
+    """The whole tree. Made once at the front door and handed down; nothing reads the environment by itself."""
+
+    model_config = SettingsConfigDict(env_prefix="ENRICH_", env_nested_delimiter="__", frozen=True, extra="ignore")
+
+    database: DatabaseSettings = DatabaseSettings()
+    queue: QueueSettings = QueueSettings()
+    storage: StorageSettings = StorageSettings()
+    s3: S3Settings = S3Settings()
+    fetch: FetchSettings = FetchSettings()
+    decode: DecodeSettings = DecodeSettings()
+    jobs: JobSettings = JobSettings()
+    worker: WorkerSettings = WorkerSettings()
+    courier: CourierSettings = CourierSettings()
+    api: ApiSettings = ApiSettings()
+    log_format: Literal["json", "text"] = Field("json", description="`json` for machines, `text` for people")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+
+    @model_validator(mode="after")
+    def _check_times(self) -> Self:
+        # A redelivered twin shares the delivery tag of the original, and its ack would remove the original's entry:
+        # redelivery by timeout must never happen while a chunk may still be running.
+        if self.queue.visibility_timeout_s < 2 * self.jobs.chunk_deadline_s:
+            raise ValueError(
+                "ENRICH_QUEUE__VISIBILITY_TIMEOUT_S must be at least twice ENRICH_JOBS__CHUNK_DEADLINE_S "
+                f"({self.queue.visibility_timeout_s} < 2 × {self.jobs.chunk_deadline_s:g})"
+            )
+        if self.jobs.lease_s < 2 * self.jobs.renew_every_s:
+            raise ValueError("ENRICH_JOBS__LEASE_S must be at least twice ENRICH_JOBS__RENEW_EVERY_S")
+        return self

@@ -1,0 +1,90 @@
+"""Accepting jobs: the row first, then the message."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import hashlib
+import json
+import uuid
+
+from sqlalchemy import select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from jobs.database import Sessions
+from jobs.errors import IdempotencyConflict
+from jobs.logs import get_logger
+from jobs.queue import Publisher, QueueUnavailable
+from jobs.tables import Job, Lane, Status
+
+log = get_logger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Submission:
+    """What a caller asks for. `address` has been validated; uploads have been stored already."""
+
+    owner_id: str
+    address: str
+    is_upload: bool = False
+    lane: Lane = Lane.INTERACTIVE
+    external_id: str | None = None
+    idempotency_key: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """Tells two requests apart that come with the same Idempotency-Key."""
+        parts = [self.address, self.lane, self.external_id]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def submit(sessions: Sessions, publisher: Publisher, submission: Submission) -> tuple[Job, bool]:
+    """Writes the job, commits, publishes. Answers the job and whether it is new (False = seen under its key before).
+
+    A queue that is down does not matter: the job is accepted, and the sweeper publishes it later.
+    Raises IdempotencyConflict when the key was used for another request.
+    """
+    published_at = dt.datetime.now(dt.UTC)
+    with sessions.begin() as session:
+        job = _insert(session, submission, published_at)
+        if job is None:
+            return _seen_before(session, submission), False
+    _publish(sessions, publisher, job, published_at)
+    return job, True
+
+
+def _insert(session: Session, submission: Submission, published_at: dt.datetime) -> Job | None:
+    # `published_at` is written before it is true, which saves a second write per job; if publishing fails it is
+    # taken back, and if we die in between, the sweeper finds a row that is older than all that is queued.
+    statement = insert(Job).values(
+        id=uuid.uuid4(),
+        owner_id=submission.owner_id,
+        external_id=submission.external_id,
+        lane=submission.lane,
+        address=submission.address,
+        is_upload=submission.is_upload,
+        idempotency_key=submission.idempotency_key,
+        request_digest=submission.digest if submission.idempotency_key else None,
+        published_at=published_at,
+    )
+    statement = statement.on_conflict_do_nothing(index_elements=[Job.owner_id, Job.idempotency_key])
+    return session.scalars(statement.returning(Job)).one_or_none()
+
+
+def _seen_before(session: Session, submission: Submission) -> Job:
+    job = session.scalars(
+        select(Job).where(Job.owner_id == submission.owner_id, Job.idempotency_key == submission.idempotency_key)
+    ).one()
+    if job.request_digest != submission.digest:
+        raise IdempotencyConflict("this Idempotency-Key was used for another request; send a new key")
+    return job
+
+
+def _publish(sessions: Sessions, publisher: Publisher, job: Job, published_at: dt.datetime) -> None:
+    try:
+        publisher.publish([job.id], Lane(job.lane), published_at)
+    except QueueUnavailable:
+        log.warning("publish_failed", job_id=str(job.id))
+        with sessions.begin() as session:
+            session.execute(update(Job).where(Job.id == job.id, Job.status == Status.QUEUED).values(published_at=None))

@@ -1,0 +1,76 @@
+"""Servers and settings for all tests: a real Postgres and a real Redis, given by variable or started from wheels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from redis import Redis
+
+from jobs.database import Sessions, make_engine, make_sessions, migrate
+from jobs.queue import Publisher
+from jobs.settings import (
+    DatabaseSettings,
+    FetchSettings,
+    QueueSettings,
+    Settings,
+    StorageSettings,
+)
+from tests import servers
+
+LOOPBACK = ("127.0.0.0/8", "::1/128")
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Postgres server's address."""
+    with servers.postgres(tmp_path_factory.mktemp("postgres")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis server's address."""
+    with servers.redis(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_url: str) -> str:
+    """The name of a database with the schema at head, which tests copy in milliseconds."""
+    url = servers.fresh_database(postgres_url, name="enrich_template")
+    migrate(Settings(database=DatabaseSettings(url=SecretStr(url))))
+    return "enrich_template"
+
+
+@pytest.fixture
+def settings(postgres_url: str, redis_url: str, migrated_template: str, tmp_path: Path) -> Iterator[Settings]:
+    """Settings of a service of the test's own: a fresh database, an empty queue, a folder for uploads."""
+    database_url = servers.fresh_database(postgres_url, template=migrated_template)
+    with Redis.from_url(redis_url) as redis:
+        redis.flushall()
+    yield Settings(
+        database=DatabaseSettings(url=SecretStr(database_url)),
+        queue=QueueSettings(url=SecretStr(redis_url)),
+        storage=StorageSettings(folder=tmp_path / "uploads"),
+        fetch=FetchSettings(allow_networks=LOOPBACK),
+    )
+    servers.drop_database(postgres_url, database_url)
+
+
+@pytest.fixture
+def sessions(settings: Settings) -> Iterator[Sessions]:
+    """Sessions on the test's own database."""
+    engine = make_engine(settings)
+    yield make_sessions(engine)
+    engine.dispose()
+
+
+@pytest.fixture
+def publisher(settings: Settings) -> Iterator[Publisher]:
+    """Publishes into the test's own queue."""
+    publisher = Publisher(settings)
+    yield publisher
+    publisher.close()

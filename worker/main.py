@@ -1,0 +1,67 @@
+"""The worker's process: Celery's threads pool over one lane."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Sequence
+
+from celery import Celery, signals
+
+from jobs.logs import configure_logs, get_logger
+from jobs.queue import MESSAGE_VERSION, TASK_NAME, make_celery, queue_name
+from jobs.settings import Settings
+from jobs.tables import Lane
+from worker.chunks import Chunks
+from worker.runtime import open_runtime
+
+log = get_logger(__name__)
+
+BULK_MESSAGES = 2
+"""Chunks in progress at once in the bulk lane: the second fetches while the first is in the model."""
+
+
+def run(settings: Settings, lane: str) -> int:
+    """Serves one lane until SIGTERM or SIGINT; answers the exit status."""
+    configure_logs(settings, f"worker.{lane}")
+    # Connecting to this signal keeps Celery from setting up logging of its own.
+    signals.setup_logging.connect(_keep_our_logging, weak=False)
+    with open_runtime(settings) as runtime:
+        app = make_worker_app(settings, Lane(lane), runtime.chunks)
+        return _serve(app, settings, Lane(lane))
+
+
+def make_worker_app(settings: Settings, lane: Lane, chunks: Chunks) -> Celery:
+    """The lane's Celery application with our one task."""
+    app = make_celery(settings, lane)
+
+    @app.task(name=TASK_NAME, acks_late=True, ignore_result=True)
+    def enrich(job_ids: Sequence[str], v: int, published_at: str) -> None:
+        if v != MESSAGE_VERSION:
+            # A newer publisher's message. The sweeper publishes the jobs again, for a worker that understands.
+            log.error("message_version_unknown", v=v)
+            return
+        chunks.run([uuid.UUID(job_id) for job_id in job_ids])
+
+    signals.worker_shutting_down.connect(lambda **_: chunks.stop(), weak=False)
+    return app
+
+
+def _serve(app: Celery, settings: Settings, lane: Lane) -> int:
+    worker = app.Worker(
+        hostname=f"{lane}@%h",
+        pool="threads",
+        concurrency=settings.worker.threads if lane is Lane.INTERACTIVE else BULK_MESSAGES,
+        queues=[queue_name(lane)],
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        loglevel=logging.INFO,
+        quiet=True,
+    )
+    worker.start()
+    return int(worker.exitcode or 0)
+
+
+def _keep_our_logging(**_: object) -> None:
+    """Nothing to do: that it is connected is what matters."""

@@ -1,0 +1,153 @@
+"""The main job, one claim at a time: fetch → decode → predict → finish."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import hashlib
+import time
+from collections.abc import Iterator
+from threading import BoundedSemaphore
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from jobs import lifecycle, queries
+from jobs.database import Sessions
+from jobs.errors import DeadlineExceeded, InternalError, JobError, ModelUnavailable
+from jobs.lifecycle import Claim, Outcome, SeenAsset
+from jobs.logs import get_logger
+from jobs.settings import Settings
+from model.answer import Answer
+from model.predictor import Predictor
+from worker.batcher import Batcher, BatcherClosed
+from worker.decode import decode
+from worker.fetch import Fetcher
+from worker.leases import LeaseKeeper
+
+log = get_logger(__name__)
+
+Pixels = npt.NDArray[np.uint8]
+
+
+class LetGo(Exception):
+    """The job is no longer ours: canceled, or taken by another worker."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """What the pipeline is made of; all of it may be used by many threads at once."""
+
+    settings: Settings
+    sessions: Sessions
+    fetcher: Fetcher
+    predictor: Predictor
+    batcher: Batcher[Pixels, Answer]
+    leases: LeaseKeeper
+    # Decoding is processor work on large buffers: more at once than cores would only cost memory.
+    decode_slots: BoundedSemaphore
+
+
+class Pipeline:
+    """Turns claims into answers. `run` never raises for what is wrong with one job."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def run(self, claim: Claim) -> None:
+        """Brings one claimed job to its end: answered, failed, or put back for another try."""
+        try:
+            self._enrich(claim)
+        except LetGo:
+            log.info("job_let_go", job_id=str(claim.id))
+        except JobError as error:
+            self._fail(claim, error)
+        except Exception:  # the task boundary: one job's surprise must not take its chunk along
+            log.exception("job_surprised_us", job_id=str(claim.id))
+            self._fail(claim, InternalError("something went wrong on our side; it is logged under the job's id"))
+
+    def _enrich(self, claim: Claim) -> None:
+        timings: dict[str, Any] = {"queued_ms": round(claim.queued_ms, 1)}
+        with _timed(timings, "fetch_ms"):
+            data = self._parts.fetcher.fetch(claim.address, is_upload=claim.is_upload).body
+        asset, outcome = self._stored_answer(claim, data) or self._predict(claim, data, timings)
+        self._finish(claim, asset, dataclasses.replace(outcome, timings=_complete(timings)))
+
+    def _stored_answer(self, claim: Claim, data: bytes) -> tuple[SeenAsset, Outcome] | None:
+        # Same owner, same bytes, same bundle version: the model would say the same again.
+        bundle = self._parts.predictor.bundle
+        with self._parts.sessions() as session:
+            return queries.find_stored_answer(session, claim.owner_id, _sha256(data), bundle.name, bundle.version)
+
+    def _predict(self, claim: Claim, data: bytes, timings: dict[str, Any]) -> tuple[SeenAsset, Outcome]:
+        self._check_held(claim)
+        with _timed(timings, "decode_ms"), self._parts.decode_slots:
+            decoded = decode(data, self._parts.settings.decode, target=self._parts.predictor.input_side)
+            pixels = self._parts.predictor.preprocess(decoded.image)
+        asset = SeenAsset(_sha256(data), decoded.width, decoded.height, decoded.format, len(data))
+        del decoded
+        self._check_held(claim)
+        return asset, self._outcome(self._answer(pixels, timings))
+
+    def _answer(self, pixels: Pixels, timings: dict[str, Any]) -> Answer:
+        try:
+            item = self._parts.batcher.submit(pixels).result(self._parts.settings.worker.batch_deadline_s)
+        except concurrent.futures.TimeoutError as error:
+            raise DeadlineExceeded("the model did not answer in time; the job is tried again") from error
+        except BatcherClosed as error:
+            raise ModelUnavailable("the worker is stopping; the job is tried again") from error
+        timings |= {"model_ms": round(item.model_ms, 1), "batch_size": item.batch_size}
+        return item.output
+
+    def _outcome(self, answer: Answer) -> Outcome:
+        bundle = self._parts.predictor.bundle
+        document = answer.to_json()
+        return Outcome(
+            bundle_name=bundle.name,
+            bundle_version=bundle.version,
+            taxonomy_version=bundle.taxonomy.version,
+            metadata=document["metadata"],
+            predictions=document["predictions"],
+            caption_source=document["caption_source"],
+            timings={},
+        )
+
+    def _check_held(self, claim: Claim) -> None:
+        if not self._parts.leases.is_held(claim):
+            raise LetGo
+
+    def _finish(self, claim: Claim, asset: SeenAsset, outcome: Outcome) -> None:
+        with self._parts.sessions() as session:
+            if not lifecycle.finish(session, claim, asset, outcome):
+                session.rollback()
+                raise LetGo
+            session.commit()
+        self._parts.leases.drop(claim)
+        log.info("job_finished", job_id=str(claim.id), **outcome.timings)
+
+    def _fail(self, claim: Claim, error: JobError) -> None:
+        with self._parts.sessions.begin() as session:
+            is_ours = lifecycle.fail_or_retry(session, claim, error, self._parts.settings.jobs)
+        self._parts.leases.drop(claim)
+        event = "job_failed" if is_ours else "job_let_go"
+        log.info(event, job_id=str(claim.id), code=error.code, why=error.message, retries=claim.retries)
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _complete(timings: dict[str, Any]) -> dict[str, Any]:
+    """All keys of `timings`, so that a stored answer has the form of a fresh one (batch size 0: no model ran)."""
+    return {"queued_ms": 0, "fetch_ms": 0, "decode_ms": 0, "model_ms": 0, "caption_ms": 0, "batch_size": 0} | timings
+
+
+@contextlib.contextmanager
+def _timed(timings: dict[str, Any], key: str) -> Iterator[None]:
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        timings[key] = round((time.perf_counter() - started) * 1000, 1)
