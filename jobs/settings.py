@@ -57,6 +57,10 @@ class S3Settings(_Group):
     region: str = Field("us-east-1", description="region")
     access_key_id: SecretStr | None = Field(None, description="access key; boto3's own chain if unset")
     secret_access_key: SecretStr | None = Field(None, description="secret key")
+    connect_timeout_s: Seconds = Field(5, description="limit for one connection")
+    read_timeout_s: Seconds = Field(20, description="limit for one silent wait on the socket")
+    max_attempts: int = Field(3, ge=1, description="tries of one call in all; beyond them the job is retried")
+    max_connections: int = Field(32, ge=1, description="connections kept open per process")
 
 
 class FetchSettings(_Group):
@@ -75,6 +79,7 @@ class FetchSettings(_Group):
     total_timeout_s: Seconds = Field(30, description="limit for the whole fetch, redirects included")
     max_redirects: int = Field(5, ge=0, description="redirects that are followed, each checked again")
     max_bytes: int = Field(32 * MIB, ge=1, description="largest image file")
+    max_idle_connections: int = Field(64, ge=0, description="connections kept open for the next fetch")
     user_agent: str = Field("asset-enrichment/0.1", description="User-Agent header of our requests")
 
 
