@@ -16,9 +16,9 @@ def job_document(job: Job, result: Result | None, asset: Asset | None) -> dict[s
         "status": job.status,
         "external_id": job.external_id,
         "lane": job.lane,
-        "created_at": _iso(job.created_at),
-        "started_at": _iso(job.started_at),
-        "finished_at": _iso(job.finished_at),
+        "created_at": iso(job.created_at),
+        "started_at": iso(job.started_at),
+        "finished_at": iso(job.finished_at),
         "asset": _asset(job, asset),
         "metadata": result.answer if result else None,
         "predictions": result.predictions if result else None,
@@ -48,5 +48,6 @@ def _model(result: Result | None) -> dict[str, Any] | None:
     return {"bundle": result.bundle_name, "version": result.bundle_version, "taxonomy": result.taxonomy_version}
 
 
-def _iso(moment: dt.datetime | None) -> str | None:
+def iso(moment: dt.datetime | None) -> str | None:
+    """The moment as the API writes it: UTC, ISO 8601, with a `Z`."""
     return moment.astimezone(dt.UTC).isoformat().replace("+00:00", "Z") if moment else None

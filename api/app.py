@@ -1,0 +1,25 @@
+"""The application, made from settings. Importing this does nothing; making it connects to nothing."""
+
+from __future__ import annotations
+
+from apiflask import APIFlask
+
+from api import auth, envelope, health, jobs, model, openapi, page, problems
+from api.resources import EXTENSION, open_resources
+from jobs.settings import Settings
+
+
+def create_app(settings: Settings) -> APIFlask:
+    """The WSGI application of one process. The caller closes `resources_of(app)` when it is done with it."""
+    app = APIFlask("api", title=openapi.TITLE, version=openapi.VERSION, docs_path=None, static_url_path="/assets")
+    app.config["MAX_CONTENT_LENGTH"] = settings.api.max_request_bytes
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.extensions[EXTENSION] = open_resources(settings)
+    # In this order: a request has its id before anything may refuse it.
+    envelope.install(app)
+    auth.install(app)
+    problems.install(app)
+    openapi.install(app)
+    for blueprint in (jobs.blueprint, model.blueprint, health.blueprint, page.blueprint):
+        app.register_blueprint(blueprint)
+    return app

@@ -1,0 +1,110 @@
+"""A POST read into a submission: an address as JSON, or a file as multipart that is stored before anything else."""
+
+from __future__ import annotations
+
+import re
+
+from flask import request
+from pydantic import ValidationError
+from werkzeug.datastructures import FileStorage
+
+from api.auth import owner_id
+from api.problems import FieldError, InvalidRequest, MalformedJson, UnsupportedContentType, UploadTooLarge
+from api.resources import resources
+from api.schemas import JobHeaders, JobRequest, UploadRequest
+from jobs.addresses import UPLOAD_SCHEME, Address
+from jobs.errors import InvalidAddress
+from jobs.submission import Submission
+
+FILE_FIELD = "file"
+MAX_JSON_BYTES = 64 * 1024
+
+_WAIT = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?=$|[,;])", re.IGNORECASE)
+
+
+def read_submission(headers: JobHeaders) -> Submission:
+    """What the current request asks for. An upload has been stored when this returns.
+
+    Raises RequestError for what cannot be taken, StorageUnavailable when the upload cannot be kept.
+    """
+    match request.mimetype:
+        case "application/json":
+            return _from_json(headers)
+        case "multipart/form-data":
+            return _from_upload(headers)
+    raise UnsupportedContentType("send application/json, or multipart/form-data with the field `file`")
+
+
+def wait_preference(prefer: str | None) -> int | None:
+    """Seconds of `Prefer: wait=N` (RFC 7240); None without one. What cannot be read is ignored, as the RFC wants."""
+    found = _WAIT.search(prefer or "")
+    return int(found[1]) if found else None
+
+
+def _from_json(headers: JobHeaders) -> Submission:
+    request.max_content_length = MAX_JSON_BYTES
+    asked = _parse_json(request.get_data())
+    return Submission(
+        owner_id=owner_id(),
+        address=_callers_address(asked.url),
+        lane=asked.lane,
+        external_id=asked.external_id,
+        idempotency_key=headers.idempotency_key,
+    )
+
+
+def _parse_json(body: bytes) -> JobRequest:
+    try:
+        return JobRequest.model_validate_json(body)
+    except ValidationError as error:
+        if any(each["type"] == "json_invalid" for each in error.errors()):
+            raise MalformedJson("the body is not JSON; check quotes and commas") from error
+        raise InvalidRequest.from_pydantic("json", error) from error
+
+
+def _callers_address(text: str) -> str:
+    address = Address.parse(text)
+    allowed = resources().settings.fetch.schemes
+    # Uploads are named by the service alone: by naming one, a caller could read another owner's file.
+    if address.scheme == UPLOAD_SCHEME or address.scheme not in allowed or resources().storage.is_own(str(address)):
+        raise InvalidAddress(f"Only {', '.join(allowed)} addresses of your own pictures are taken; send files directly")
+    return str(address)
+
+
+def _from_upload(headers: JobHeaders) -> Submission:
+    form = _parse_form()
+    file = _the_file()
+    data = _read(file)
+    address = resources().storage.put(data, owner_id=owner_id(), content_type=file.mimetype)
+    return Submission(
+        owner_id=owner_id(),
+        address=address,
+        is_upload=True,
+        lane=form.lane,
+        external_id=form.external_id,
+        idempotency_key=headers.idempotency_key,
+    )
+
+
+def _parse_form() -> UploadRequest:
+    try:
+        return UploadRequest.model_validate(request.form.to_dict())
+    except ValidationError as error:
+        raise InvalidRequest.from_pydantic("form", error) from error
+
+
+def _the_file() -> FileStorage:
+    files = [(name, file) for name in request.files for file in request.files.getlist(name)]
+    if len(files) != 1 or files[0][0] != FILE_FIELD:
+        raise InvalidRequest([FieldError("files", FILE_FIELD, f"exactly one file is taken, not {len(files)}")])
+    return files[0][1]
+
+
+def _read(file: FileStorage) -> bytes:
+    limit = resources().settings.fetch.max_bytes
+    data = file.stream.read(limit + 1)
+    if len(data) > limit:
+        raise UploadTooLarge(f"the file is larger than {limit} bytes; send a smaller version of the picture")
+    if not data:
+        raise InvalidRequest([FieldError("files", FILE_FIELD, "the file is empty")])
+    return data

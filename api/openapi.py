@@ -1,0 +1,149 @@
+"""The OpenAPI 3.1 document: made by APIFlask from the routes, finished here where it falls short."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
+
+from apiflask import APIFlask
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from api import examples
+from api.catalogue import CODES, Code
+from api.problems import MEDIA_TYPE
+from api.schemas import JobRequest, Problem, UploadRequest
+
+TITLE = "Asset Enrichment"
+VERSION = "0.1.0"
+DESCRIPTION = """Give it a product photo's address, get the catalogue entry back: attributes and a display name.
+
+Make a job, then read it until its `status` is `succeeded`, `failed` or `canceled`. Every error is a problem document
+(RFC 9457) with a stable `code`; [all codes](/docs/errors). Every answer has an `X-Request-Id`.
+"""
+REFERENCE = "#/components/schemas/{model}"
+
+Document = dict[str, Any]
+
+
+def install(app: APIFlask) -> None:
+    """Sets the document's frame; the document itself is made when it is first asked for."""
+    app.config.update(
+        OPENAPI_VERSION="3.1.0",
+        DESCRIPTION=DESCRIPTION,
+        # The page is served from where the document is: no address needs to be guessed.
+        SERVERS=[{"url": "/"}],
+        LICENSE={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        AUTO_404_RESPONSE=False,
+        AUTO_VALIDATION_ERROR_RESPONSE=False,
+    )
+    app.spec_callback = finish
+
+
+def problems(*codes: str) -> dict[int | str, Document]:
+    """The error answers of a route, for `blueprint.doc(responses=…)`. Every route may also fail unexpectedly."""
+    told = [each for each in CODES if each.code in {*codes, "internal_error"} and each.status is not None]
+    return {status: _problem_answer(group) for status, group in groupby(told, key=attrgetter("status"))}
+
+
+def ended_answer(example: Document) -> Document:
+    """The answer of a POST that waited for the end of its job."""
+    schema = {"$ref": REFERENCE.format(model="JobDocument")}
+    return {
+        "description": "The job has ended while you waited.",
+        "content": {"application/json": {"schema": schema, "example": example}},
+    }
+
+
+def _problem_answer(group: Iterable[Code]) -> Document:
+    codes = list(group)
+    return {
+        "description": " · ".join(f"`{each.code}`: {each.meaning}" for each in codes),
+        "content": {
+            MEDIA_TYPE: {
+                "schema": {"$ref": REFERENCE.format(model="Problem")},
+                "examples": {
+                    each.code: {
+                        "value": examples.problem(each.code, each.status or 500, f"{each.meaning} {each.advice}")
+                    }
+                    for each in codes
+                },
+            }
+        },
+    }
+
+
+def finish(document: Document | str) -> Document:
+    """Adds what the decorators cannot say: two kinds of body, headers of answers, formats of path parameters."""
+    document = _with_plain_names(document)
+    document["components"]["schemas"] |= _schemas(JobRequest, UploadRequest, Problem)
+    for item in document["paths"].values():
+        for operation in item.values():
+            operation["parameters"] = [_parameter(each) for each in operation["parameters"]]
+            for answer in operation["responses"].values():
+                answer.setdefault("headers", {})["X-Request-Id"] = _header("Names this request in our logs.")
+    _finish_create(document["paths"]["/v1/jobs"]["post"])
+    return document
+
+
+def _with_plain_names(document: Document | str) -> Document:
+    # APIFlask names nested models `Outer.Inner`, once for each outer one; ours are called the same everywhere.
+    text = re.sub(r"#/components/schemas/\w+\.(\w+)", r"#/components/schemas/\1", json.dumps(document))
+    plain: Document = json.loads(text)
+    schemas = plain["components"]["schemas"]
+    plain["components"]["schemas"] = {name.rpartition(".")[2]: schema for name, schema in sorted(schemas.items())}
+    return plain
+
+
+def _schemas(*models: type[BaseModel]) -> Document:
+    _, schema = models_json_schema([(model, "validation") for model in models], ref_template=REFERENCE)
+    definitions: Document = schema["$defs"]
+    return definitions
+
+
+def _parameter(parameter: Document) -> Document:
+    schema = parameter["schema"]
+    if parameter["name"] == "job_id":
+        return parameter | {"schema": {"type": "string", "format": "uuid"}, "example": examples.JOB_ID}
+    if parameter["in"] == "header":
+        parameter = {**parameter, "name": parameter["name"].title()}
+    if "description" in schema:
+        parameter = {**parameter, "description": schema["description"]}
+    return parameter
+
+
+def _finish_create(operation: Document) -> None:
+    operation["requestBody"] = {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"$ref": REFERENCE.format(model="JobRequest")},
+                "example": examples.JOB_REQUEST,
+            },
+            "multipart/form-data": {"schema": _upload_schema()},
+        },
+    }
+    replayed = _header("`true` when the Idempotency-Key came before and this is the job of then.")
+    for status in ("200", "202"):
+        operation["responses"][status]["headers"] |= {
+            "Location": _header("Where to read the job."),
+            "Idempotency-Replayed": replayed,
+            "Preference-Applied": _header("`wait=N` when there was room to wait."),
+        }
+
+
+def _upload_schema() -> Document:
+    file = {
+        "type": "object",
+        "required": ["file"],
+        "properties": {"file": {"type": "string", "format": "binary", "description": "The picture, exactly one."}},
+    }
+    return {"allOf": [file, {"$ref": REFERENCE.format(model="UploadRequest")}]}
+
+
+def _header(description: str) -> Document:
+    return {"description": description, "schema": {"type": "string"}}

@@ -1,0 +1,59 @@
+"""What the routes work with: one set per application, kept in `app.extensions`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import cast
+
+from flask import Flask, current_app
+from sqlalchemy import Engine
+
+from api.waiting import Waiting
+from jobs.database import Sessions, direct_url, make_engine, make_sessions
+from jobs.queue import Publisher
+from jobs.settings import Settings
+from jobs.storage import Storage, open_storage
+
+EXTENSION = "enrich"
+
+
+@dataclasses.dataclass(frozen=True)
+class Resources:
+    """The application's connections to the outside."""
+
+    settings: Settings
+    engine: Engine
+    sessions: Sessions
+    publisher: Publisher
+    storage: Storage
+    waiting: Waiting
+
+    def close(self) -> None:
+        """Ends the waits and gives all connections back."""
+        self.waiting.close()
+        self.publisher.close()
+        self.engine.dispose()
+
+
+def open_resources(settings: Settings) -> Resources:
+    """Makes the set. Nothing is connected yet: each part connects when it is first used, after gunicorn's fork."""
+    engine = make_engine(settings)
+    return Resources(
+        settings=settings,
+        engine=engine,
+        sessions=make_sessions(engine),
+        publisher=Publisher(settings),
+        storage=open_storage(settings),
+        # At most half of the threads wait, so that the other half always answers.
+        waiting=Waiting(direct_url(settings), capacity=max(1, settings.api.threads // 2)),
+    )
+
+
+def resources_of(app: Flask) -> Resources:
+    """The resources of one application."""
+    return cast(Resources, app.extensions[EXTENSION])
+
+
+def resources() -> Resources:
+    """The resources of the application that serves the current request."""
+    return resources_of(current_app)

@@ -1,0 +1,75 @@
+"""The application under gunicorn: one process, threads for requests, a graceful end on SIGTERM."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from apiflask import APIFlask
+from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
+from gunicorn.workers.gthread import ThreadWorker
+
+from api.app import create_app
+from api.resources import resources_of
+from jobs.logs import configure_logs
+from jobs.settings import Settings
+
+KEEP_ALIVE_S = 75
+"""Longer than the idle timeout of usual load balancers (60 s), or they would use a connection that we just closed."""
+
+GRACEFUL_S = 25
+"""For requests in flight after SIGTERM; below Kubernetes' 30 s."""
+
+
+def serve(settings: Settings) -> None:
+    """Serves until SIGTERM or SIGINT, then raises SystemExit."""
+    configure_logs(settings, "api")
+    _Server(settings).run()
+
+
+class Worker(ThreadWorker):
+    """Lets the requests that wait for a job go when it is told to stop: they answer what they have."""
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        super().handle_exit(sig, frame)
+        # On the main loop rather than here: a signal handler must not take locks.
+        self.method_queue.defer(resources_of(self.wsgi).waiting.release)
+
+
+class EventLogger(Logger):
+    """gunicorn's own lines through our formatter; the access log is the event `request_served`."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
+
+
+class _Server(BaseApplication):
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        super().__init__()
+
+    def load_config(self) -> None:
+        api = self._settings.api
+        memory = Path("/dev/shm")  # noqa: S108 - for gunicorn's heartbeat, which must not wait for a disk
+        values = {
+            "bind": f"{f'[{api.host}]' if ':' in api.host else api.host}:{api.port}",
+            "workers": 1,
+            "threads": api.threads,
+            "worker_class": Worker,
+            "logger_class": EventLogger,
+            "loglevel": self._settings.log_level,
+            "keepalive": KEEP_ALIVE_S,
+            "graceful_timeout": GRACEFUL_S,
+            "worker_tmp_dir": str(memory) if memory.is_dir() else None,
+            "control_socket_disable": True,
+            "proc_name": "enrich-api",
+        }
+        for name, value in values.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> APIFlask:
+        # Called in the worker process, after the fork: threads and connections are made where they are used.
+        return create_app(self._settings)

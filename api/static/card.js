@@ -1,0 +1,134 @@
+// One answer on the page: the picture, the state in words, the attributes with their scores.
+
+import { isFinal, sentence } from "./api.js";
+
+const LABELS = {
+  gender: "Gender",
+  baseColour: "Colour",
+  season: "Season",
+  usage: "Usage",
+  articleType: "Article type",
+  subCategory: "Sub-category",
+  masterCategory: "Category",
+};
+const NAME = "productDisplayName";
+const STEPS = { queued_ms: "queued", fetch_ms: "fetch", decode_ms: "decode", model_ms: "model", caption_ms: "caption" };
+
+const percent = (score) => `${Math.round(score * 100)} %`;
+const label = (key) => LABELS[key] ?? key;
+
+export class Card {
+  constructor(source, file) {
+    this.element = document.getElementById("card").content.firstElementChild.cloneNode(true);
+    this.show(".source", source);
+    this.showPicture(file, source);
+  }
+
+  find(selector) {
+    return this.element.querySelector(selector);
+  }
+
+  show(selector, text) {
+    this.find(selector).textContent = text;
+  }
+
+  showPicture(file, source) {
+    const image = this.find("img");
+    const none = this.find(".no-picture");
+    const giveUp = (text) => {
+      image.hidden = true;
+      none.textContent = text;
+      none.hidden = false;
+    };
+    // A picture at an address is not loaded here: this page asks nobody but its own service.
+    if (!file) return giveUp(hostOf(source));
+    const url = URL.createObjectURL(file);
+    image.onload = () => URL.revokeObjectURL(url);
+    image.onerror = () => giveUp(file.name.split(".").pop().toUpperCase());
+    image.src = url;
+    image.hidden = false;
+  }
+
+  showState(state, words) {
+    this.element.dataset.state = state;
+    this.show(".words", words);
+    this.find(".cancel").hidden = !["queued", "processing"].includes(state);
+    this.find(".again").hidden = !["failed", "refused"].includes(state);
+  }
+
+  showJob(job) {
+    this.showState(job.status, wordsFor(job));
+    this.find(".raw").hidden = false;
+    this.show(".raw pre", JSON.stringify(job, null, 2));
+    if (job.metadata) this.showAnswer(job);
+    if (isFinal(job)) this.element.removeAttribute("aria-busy");
+    else this.element.setAttribute("aria-busy", "true");
+  }
+
+  showAnswer(job) {
+    this.show(".name", job.metadata[NAME] ?? "No display name");
+    const keys = Object.keys(job.metadata).filter((key) => key !== NAME);
+    this.find(".attributes").replaceChildren(...keys.map((key) => attribute(key, job.metadata[key], job.predictions?.[key])));
+    this.show(".timings", timings(job));
+  }
+}
+
+function wordsFor(job) {
+  switch (job.status) {
+    case "queued":
+      return job.error ? `Waiting to try again. ${sentence(job.error.message)}` : "Waiting for a worker …";
+    case "processing":
+      return "Looking at it …";
+    case "canceled":
+      return "Canceled.";
+    case "failed":
+      return job.error ? sentence(job.error.message) : "Failed.";
+    default:
+      return "Done.";
+  }
+}
+
+function attribute(key, value, prediction) {
+  const row = document.getElementById("attribute").content.firstElementChild.cloneNode(true);
+  const find = (selector) => row.querySelector(selector);
+  find("dt").textContent = label(key);
+  const guess = prediction?.alternatives?.[0];
+  row.classList.toggle("unsure", value === null);
+  find(".value").replaceChildren(...(value === null ? unsure(guess) : [value]));
+  if (prediction) showScore(find, label(key), prediction);
+  else find(".meter").remove();
+  row.title = (prediction?.alternatives ?? []).map((each) => `${each.value} ${percent(each.score)}`).join(" · ");
+  return row;
+}
+
+function unsure(guess) {
+  const words = document.createElement("em");
+  words.textContent = "not sure";
+  if (!guess) return [words];
+  return [words, ` – perhaps ${guess.value}`];
+}
+
+function showScore(find, name, { score, threshold }) {
+  find(".fill").style.width = percent(score).replace(" ", "");
+  find(".mark").style.left = percent(threshold).replace(" ", "");
+  find(".score").textContent = percent(score);
+  find(".meter").setAttribute("aria-label", `${name}: ${percent(score)} sure; ${percent(threshold)} are needed`);
+}
+
+function timings(job) {
+  const parts = Object.entries(STEPS)
+    .filter(([key]) => job.timings?.[key] != null)
+    .map(([key, step]) => `${step} ${Math.round(job.timings[key])} ms`);
+  const { width, height, format } = job.asset;
+  const picture = width ? [`${width} × ${height} ${format}`] : [];
+  const model = job.model ? [`${job.model.bundle} ${job.model.version}`] : [];
+  return [...picture, ...parts, ...model].join(" · ");
+}
+
+function hostOf(address) {
+  try {
+    return new URL(address).host;
+  } catch {
+    return "";
+  }
+}

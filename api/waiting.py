@@ -1,0 +1,137 @@
+"""Requests that wait for a job: one LISTEN connection per process hands the ids of ended jobs to those who wait.
+
+No database connection is held while waiting. While the listening connection is down the waiters look for themselves
+about once a second; while it is up they look now and then all the same, since a dead network tells nobody.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import psycopg
+
+from jobs.lifecycle import CHANNEL
+from jobs.logs import get_logger
+
+log = get_logger(__name__)
+
+LOOK_EVERY_S = 10.0
+"""How often a waiter looks for itself while the listener is up."""
+
+LOOK_EVERY_WITHOUT_LISTENER_S = 1.0
+RECONNECT_AFTER_S = 1.0
+STOP_CHECK_S = 0.5
+
+T = TypeVar("T")
+
+
+class Waiting:
+    """Lets at most `capacity` threads wait for jobs at once. Thread-safe; connects when somebody first waits."""
+
+    def __init__(self, url: str, capacity: int) -> None:
+        self._url = url.replace("postgresql+psycopg://", "postgresql://", 1)
+        self._slots = threading.BoundedSemaphore(capacity)
+        self._lock = threading.Lock()
+        self._events: dict[uuid.UUID, set[threading.Event]] = defaultdict(set)
+        self._listener: threading.Thread | None = None
+        self._is_listening = threading.Event()
+        self._is_closed = threading.Event()
+
+    def wait(self, job_id: uuid.UUID, timeout_s: float, look: Callable[[], T | None]) -> tuple[bool, T | None]:
+        """Calls `look` until it answers something, at most for `timeout_s`.
+
+        `look` reads the record and answers None while the job goes on. Returns whether there was room to wait, and the
+        last look; without room nothing is looked at.
+        """
+        if self._is_closed.is_set() or not self._slots.acquire(blocking=False):
+            return False, None
+        try:
+            self._ensure_listener()
+            with self._subscribed(job_id) as event:
+                return True, self._wait(event, time.monotonic() + timeout_s, look)
+        finally:
+            self._slots.release()
+
+    def _wait(self, event: threading.Event, deadline: float, look: Callable[[], T | None]) -> T | None:
+        # Looked at only after subscribing: a job that ends in between has set the event already.
+        seen = look()
+        while seen is None and not self._is_closed.is_set() and (left := deadline - time.monotonic()) > 0:
+            pause = LOOK_EVERY_S if self._is_listening.is_set() else LOOK_EVERY_WITHOUT_LISTENER_S
+            event.wait(min(left, pause))
+            event.clear()
+            seen = look()
+        return seen
+
+    @contextmanager
+    def _subscribed(self, job_id: uuid.UUID) -> Iterator[threading.Event]:
+        event = threading.Event()
+        with self._lock:
+            self._events[job_id].add(event)
+        try:
+            yield event
+        finally:
+            with self._lock:
+                self._events[job_id].discard(event)
+                if not self._events[job_id]:
+                    del self._events[job_id]
+
+    def close(self) -> None:
+        """Lets all waiters go with what they have; nobody can wait any more."""
+        self._is_closed.set()
+        self._wake_all()
+        if self._listener is not None:
+            self._listener.join()
+
+    def release(self) -> None:
+        """As `close`, but does not wait for the listening thread: for a process that is told to stop."""
+        self._is_closed.set()
+        self._wake_all()
+
+    def _ensure_listener(self) -> None:
+        # Not in __init__: a thread does not survive gunicorn's fork.
+        with self._lock:
+            if self._listener is None:
+                self._listener = threading.Thread(target=self._keep_listening, name="listener", daemon=True)
+                self._listener.start()
+
+    def _keep_listening(self) -> None:
+        while not self._is_closed.is_set():
+            try:
+                self._listen()
+            except (psycopg.Error, OSError) as error:
+                log.warning("listener_lost", error=type(error).__name__)
+            self._is_listening.clear()
+            self._is_closed.wait(RECONNECT_AFTER_S)
+
+    def _listen(self) -> None:
+        with psycopg.connect(
+            self._url, autocommit=True, connect_timeout=5, keepalives_idle=10, keepalives_interval=5, keepalives_count=2
+        ) as connection:
+            connection.execute(f"LISTEN {CHANNEL}")
+            self._is_listening.set()
+            # What ended while nobody listened was told to nobody.
+            self._wake_all()
+            while not self._is_closed.is_set():
+                for notice in connection.notifies(timeout=STOP_CHECK_S):
+                    self._wake(notice.payload)
+
+    def _wake(self, payload: str) -> None:
+        try:
+            job_id = uuid.UUID(payload)
+        except ValueError:
+            return
+        with self._lock:
+            for event in self._events.get(job_id, ()):
+                event.set()
+
+    def _wake_all(self) -> None:
+        with self._lock:
+            for events in self._events.values():
+                for event in events:
+                    event.set()
