@@ -15,12 +15,13 @@ from jobs.embedded.errors import FolderInUse, StartError
 MIN_FREE_BYTES = 256 * 1024 * 1024
 
 
-def make_private_folder(folder: Path) -> Path:
-    """Makes the folder (0700) if need be and returns its absolute path."""
+def make_folder(folder: Path, *, is_private: bool = True) -> Path:
+    """Makes the folder if need be, closes it to other users (0700) if private, and returns its absolute path."""
     folder = folder.expanduser().absolute()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o700)
+        if is_private:
+            folder.chmod(0o700)
         free = shutil.disk_usage(folder).free
     except OSError as error:
         raise StartError(f"The folder {folder} cannot be made or written: {error.strerror}.") from error

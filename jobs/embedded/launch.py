@@ -1,6 +1,6 @@
 """Becomes another program that dies with its parent, and that is not root where it must not be.
 
-    python -I -S launch.py PARENT_PID DEATH_SIGNAL UID GID KEEP_SEARCH -- program arguments…
+    python -I -S launch.py PARENT_PID DEATH_SIGNAL NICE UID GID KEEP_SEARCH -- program arguments…
 
 A wrapper and not a `preexec_fn`: code between fork and exec deadlocks in a parent that has threads. Only the standard
 library is imported, so that it costs some 20 ms. UID -1 keeps the user.
@@ -24,8 +24,9 @@ LINUX_CAPABILITY_VERSION_3 = 0x20080522
 
 
 def main(arguments: list[str]) -> None:
-    parent_pid, death_signal, uid, gid, keep_search = (int(value) for value in arguments[:5])
-    command = arguments[6:]
+    parent_pid, death_signal, nice, uid, gid, keep_search = (int(value) for value in arguments[:6])
+    command = arguments[7:]
+    os.nice(nice)
     if uid >= 0:
         become(uid, gid, keep_search=bool(keep_search))
     # After the change of user, which clears it.

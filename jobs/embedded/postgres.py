@@ -109,6 +109,7 @@ class EmbeddedPostgres(Server):
         made = subprocess.run(  # noqa: S603 - our own binary
             self._launch("initdb", *self._initdb_options(unfinished)),
             capture_output=True,
+            process_group=0,  # a Ctrl-C meant for us must not tear it
             text=True,
             check=False,
             env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},

@@ -18,7 +18,7 @@ import psutil
 
 from jobs.embedded import launch
 from jobs.embedded.errors import PortTaken, StartError
-from jobs.embedded.folder import FolderLock, make_private_folder, read_or_make_password
+from jobs.embedded.folder import FolderLock, make_folder, read_or_make_password
 
 POLL_S = 0.02
 
@@ -43,14 +43,19 @@ def is_port_free(port: int, host: str = "127.0.0.1") -> bool:
 
 
 def launch_command(
-    argv: list[str], *, death_signal: int = signal.SIGKILL, user: tuple[int, int] = (-1, -1), keep_search: bool = False
+    argv: list[str],
+    *,
+    death_signal: int = signal.SIGKILL,
+    nice: int = 0,
+    user: tuple[int, int] = (-1, -1),
+    keep_search: bool = False,
 ) -> list[str]:
     """The command that becomes `argv` and dies with us; see launch.py.
 
     The kernel watches the thread that starts it, not the process: call it from a thread that lasts.
     """
     wrapper = [sys.executable, "-I", "-S", str(Path(launch.__file__))]
-    numbers = (os.getpid(), int(death_signal), *user, int(keep_search))
+    numbers = (os.getpid(), int(death_signal), nice, *user, int(keep_search))
     return [*wrapper, *(str(number) for number in numbers), "--", *argv]
 
 
@@ -93,14 +98,18 @@ class Server(ABC):
         return self._process.pid if self._process is not None else None
 
     @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def log_path(self) -> Path:
         return self.folder / "server.log"
 
     def start(self) -> str:
         """Starts the server and returns its address once it answers. Raises StartError with a sentence to show."""
-        if self._process is not None and self._process.poll() is None:
+        if self.is_running:
             return self.url
-        self.folder = make_private_folder(self.folder)
+        self.folder = make_folder(self.folder)
         lock = FolderLock(self.folder / "lock")
         lock.acquire()
         self._lock = lock
@@ -118,6 +127,8 @@ class Server(ABC):
             self.port = free_port()
         elif not is_port_free(self.port):
             raise PortTaken(f"Port {self.port} on 127.0.0.1 is taken, {self.name} cannot listen there.")
+        if self.log_path.exists():  # one log of a run before is kept, no more
+            self.log_path.replace(self.log_path.with_suffix(".log.1"))
         with self.log_path.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own binary
                 self.command(),

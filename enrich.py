@@ -1,0 +1,175 @@
+"""The front door: the `enrich` command. Each command is a shim over a part that does the work.
+
+Parts are imported inside the commands, so that `enrich --help` is quick and no process loads what it does not use.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from jobs.settings import Settings
+
+# Commands that start processes start them through this very file, installed or in a checkout.
+FRONT_DOOR = (sys.executable, str(Path(__file__).absolute()))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="asset-enrichment")
+def cli() -> None:
+    """Give it a product photo's address, get the catalogue entry back: attributes and a display name as JSON.
+
+    Settings are ENRICH_… variables; README.md lists them.
+    """
+
+
+def read_settings() -> Settings:
+    """The settings of this process; a wrong one ends it with a sentence instead of a traceback."""
+    from pydantic import ValidationError
+
+    from jobs.settings import Settings
+
+    try:
+        return Settings()
+    except ValidationError as error:
+        reasons = "; ".join(
+            f"{'.'.join(map(str, each['loc'])) or 'settings'}: {each['msg']}" for each in error.errors()
+        )
+        raise click.UsageError(f"wrong ENRICH_… variables: {reasons}") from None
+
+
+@contextmanager
+def told_plainly(*expected: type[Exception]) -> Iterator[None]:
+    """Ends the process with status 2 and one sentence, for errors that a user can do something about."""
+    try:
+        yield
+    except expected as error:
+        click.echo(f"enrich: {error}", err=True)
+        sys.exit(2)
+
+
+@cli.command()
+@click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), default="data", show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, envvar="ENRICH_API__PORT")
+@click.option("--host", default="127.0.0.1", show_default=True, envvar="ENRICH_API__HOST")
+def up(data_dir: Path, port: int, host: str) -> None:
+    """Start the whole service on this machine; Ctrl-C stops it.
+
+    Postgres and Redis are started, too, unless ENRICH_DATABASE__URL and ENRICH_QUEUE__URL name yours.
+    """
+    from jobs.embedded.console import Console
+    from jobs.embedded.errors import StartError
+    from jobs.embedded.up import Up, UpOptions
+
+    read_settings()
+    with told_plainly(StartError):
+        Up(UpOptions(FRONT_DOOR, data_dir, host, port), Console(sys.stdout)).run()
+
+
+@cli.command()
+def api() -> None:
+    """Serve the HTTP API."""
+    from api.server import serve
+
+    serve(read_settings())
+
+
+@cli.command()
+@click.option(
+    "--lane", type=click.Choice(["interactive", "bulk"]), help="One lane only; without it, both side by side."
+)
+def worker(lane: str | None) -> None:
+    """Take jobs from the queue and answer them."""
+    settings = read_settings()
+    if lane is None:
+        from jobs.embedded.console import Console
+        from jobs.embedded.errors import StartError
+        from jobs.embedded.lanes import run_lanes
+
+        with told_plainly(StartError):
+            run_lanes(settings, FRONT_DOOR, Console(sys.stdout))
+        return
+    from model.bundle import BundleError
+    from worker.main import run
+
+    with told_plainly(BundleError):
+        sys.exit(run(settings, lane))
+
+
+@cli.command()
+def courier() -> None:
+    """Sweep: publish again what the queue lost, free what dead workers held."""
+    from courier.main import run
+
+    sys.exit(run(read_settings()))
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the database's schema to this version's."""
+    from jobs.database import migrate as bring_to_head
+
+    bring_to_head(read_settings())
+
+
+@cli.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE…")
+@click.option("--bundle", type=click.Path(path_type=Path), help="Folder of a model bundle; the shipped one if unset.")
+def predict(files: tuple[Path, ...], bundle: Path | None) -> None:
+    """Answer image files here and now, one JSON line each; no servers needed.
+
+    The exit status is 1 when any file failed.
+    """
+    from model.bundle import BundleError
+    from worker.local import predict_files
+
+    settings, has_failed = read_settings(), False
+    with told_plainly(BundleError):
+        for document in predict_files(settings, files, bundle):
+            has_failed |= "error" in document
+            echo_json(document)
+    sys.exit(1 if has_failed else 0)
+
+
+@cli.command()
+@click.argument("sources", nargs=-1, required=True, metavar="URL|FILE…")
+@click.option("--wait", is_flag=True, help="Wait for the answers instead of printing the queued jobs.")
+@click.option("--api", "api_url", default="http://localhost:8000", show_default=True, envvar="ENRICH_API_URL")
+@click.option("--api-key", envvar="ENRICH_API_KEY", help="Key of the API; also from ENRICH_API_KEY.")
+@click.option("--external-id", help="Your own name for the picture, such as an SKU; for one source only.")
+def submit(sources: tuple[str, ...], wait: bool, api_url: str, api_key: str | None, external_id: str | None) -> None:
+    """Send addresses or files to a running API, one JSON line each.
+
+    The exit status is 1 when any was refused or, with --wait, failed.
+    """
+    from jobs.client import Client
+
+    if external_id is not None and len(sources) > 1:
+        raise click.UsageError("--external-id names one picture; give one source with it.")
+    has_failed = False
+    for document in Client(api_url, api_key).submit_all(sources, external_id=external_id, wait=wait):
+        has_failed |= document.get("error") is not None
+        echo_json(document)
+    sys.exit(1 if has_failed else 0)
+
+
+def echo_json(document: dict[str, object]) -> None:
+    """One line on standard output, flushed: others read it while we go on."""
+    import json
+
+    click.echo(json.dumps(document, ensure_ascii=False))
+
+
+def main() -> None:
+    """Entry of the console script."""
+    cli(prog_name="enrich")
+
+
+if __name__ == "__main__":
+    main()

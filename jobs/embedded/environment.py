@@ -1,0 +1,38 @@
+"""Which variables the children of `enrich up` get: the defaults of one machine under the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+DATABASE_URL = "ENRICH_DATABASE__URL"
+QUEUE_URL = "ENRICH_QUEUE__URL"
+HEARTBEAT_FILE = "ENRICH_WORKER__HEARTBEAT_FILE"
+# Pictures on this machine and no other: the office's routers and databases stay closed.
+LOOPBACK_NETWORKS = '["127.0.0.0/8","::1/128"]'
+
+
+def child_environment(
+    own: Mapping[str, str], *, data_dir: Path, database_url: str, queue_url: str, host: str, port: int
+) -> dict[str, str]:
+    """The environment of all children. What the user set in `own` wins, but for the addresses, which are facts."""
+    defaults = {
+        "ENRICH_STORAGE__FOLDER": str(data_dir / "uploads"),
+        "ENRICH_FETCH__ALLOW_NETWORKS": LOOPBACK_NETWORKS,
+        "ENRICH_FETCH__ALLOW_S3": '["*"]',
+        "ENRICH_LOG_FORMAT": "text",
+        # Lines appear when they are written, although they go through a pipe.
+        "PYTHONUNBUFFERED": "1",
+    }
+    facts = {
+        DATABASE_URL: database_url,
+        QUEUE_URL: queue_url,
+        "ENRICH_API__HOST": host,
+        "ENRICH_API__PORT": str(port),
+    }
+    return {**defaults, **own, **facts}
+
+
+def lane_environment(environment: Mapping[str, str], heartbeat_file: Path) -> dict[str, str]:
+    """The same, with the heartbeat file of one lane's process."""
+    return {**environment, HEARTBEAT_FILE: str(heartbeat_file)}

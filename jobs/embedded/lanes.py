@@ -1,0 +1,74 @@
+"""The worker's two lanes as two processes side by side, for one GPU or a small shop."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from jobs.embedded.console import Console
+from jobs.embedded.environment import lane_environment
+from jobs.embedded.guardian import Guardian
+from jobs.embedded.processes import Child, Supervisor
+from jobs.embedded.stopping import StopSignals
+from jobs.settings import Settings
+
+LANES = ("interactive", "bulk")
+BULK_NICENESS = 10
+# Workers touch their file every 2 s.
+STALE_AFTER_S = 10.0
+
+
+def heartbeat_file(run_dir: Path, lane: str) -> Path:
+    return run_dir / f"{lane}.heartbeat"
+
+
+def lane_children(front_door: Sequence[str], environment: Mapping[str, str], run_dir: Path) -> list[Child]:
+    """One worker process per lane; the bulk one is niced, so that a person who waits goes first on a busy machine."""
+    return [_lane_child(front_door, environment, lane, heartbeat_file(run_dir, lane)) for lane in LANES]
+
+
+def _lane_child(front_door: Sequence[str], environment: Mapping[str, str], lane: str, file: Path) -> Child:
+    return Child(
+        lane,
+        [*front_door, "worker", "--lane", lane],
+        lane_environment(environment, file),
+        is_ready=file.exists,
+        # One of a killed run would tell that this one is ready.
+        before_start=lambda: file.unlink(missing_ok=True),
+        nice=BULK_NICENESS if lane == "bulk" else 0,
+    )
+
+
+def run_lanes(settings: Settings, front_door: Sequence[str], console: Console) -> None:
+    """`enrich worker` without a lane: both until a signal. The settings' heartbeat file is touched while both are well.
+
+    Raises StartError when one keeps crashing at its start.
+    """
+    with StopSignals() as signals, ExitStack() as stack:
+        run_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="enrich-")))
+        guardian = Guardian()
+        stack.callback(guardian.close)
+        children = lane_children(front_door, dict(os.environ), run_dir)
+        supervisor = Supervisor(children, console=console, signals=signals, guardian=guardian)
+        stack.callback(supervisor.stop)
+        if supervisor.start():
+            console.say("both lanes are ready")
+            supervisor.run(on_tick=lambda: _beat(settings.worker.heartbeat_file, run_dir))
+
+
+def _beat(common: Path | None, run_dir: Path) -> None:
+    """Passes the lanes' heartbeats on to the one file that a probe looks at."""
+    if common is not None and all(_is_fresh(heartbeat_file(run_dir, lane)) for lane in LANES):
+        common.parent.mkdir(parents=True, exist_ok=True)
+        common.touch()
+
+
+def _is_fresh(file: Path) -> bool:
+    try:
+        return time.time() - file.stat().st_mtime < STALE_AFTER_S
+    except FileNotFoundError:
+        return False
