@@ -1,0 +1,76 @@
+"""What the service says about one picture: predictions with scores, and the eight metadata keys made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+METADATA_KEYS = (
+    "gender",
+    "baseColour",
+    "season",
+    "usage",
+    "articleType",
+    "subCategory",
+    "masterCategory",
+    "productDisplayName",
+)
+"""The keys of the metadata, in the order in which they are written."""
+
+ALTERNATIVES = 5
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """One value and its calibrated score, 0..1."""
+
+    value: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The best guess for one attribute. `value` is None exactly where `score` is below `threshold`.
+
+    A threshold above 1 means that the asked precision could not be reached: the attribute always abstains.
+    `alternatives` holds the best five, the first being the best guess itself.
+    """
+
+    value: str | None
+    score: float
+    threshold: float
+    alternatives: tuple[Alternative, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "value": self.value,
+            "score": round(self.score, 4),
+            "threshold": self.threshold,
+            "alternatives": [{"value": other.value, "score": round(other.score, 4)} for other in self.alternatives],
+        }
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Metadata with exactly the eight keys, and the predictions behind the first seven.
+
+    `caption_source` says what wrote the productDisplayName ("structured": put together from the attributes).
+    """
+
+    metadata: dict[str, str | None]
+    predictions: dict[str, Prediction]
+    caption_source: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "metadata": dict(self.metadata),
+            "predictions": {name: prediction.to_json() for name, prediction in self.predictions.items()},
+            "caption_source": self.caption_source,
+        }
+
+
+def make_answer(predictions: Mapping[str, Prediction], name: str | None, caption_source: str) -> Answer:
+    """Put the sure values and the name under the eight keys; an attribute the taxonomy lacks stays None."""
+    sure = {key: predictions[key].value if key in predictions else None for key in METADATA_KEYS[:-1]}
+    return Answer({**sure, METADATA_KEYS[-1]: name}, dict(predictions), caption_source)

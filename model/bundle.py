@@ -1,0 +1,170 @@
+"""The bundle: one folder with everything that answers pictures, read and written here.
+
+weights.safetensors (half precision) · bundle.json (format, architecture, sizes, temperatures, thresholds, digests,
+metrics) · taxonomy.json · MODEL_CARD.md. No pickle is ever loaded; a digest tells a damaged file before it answers.
+
+    BundleError          a bundle that cannot be served; the message says which file and what is wrong
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from model.network import AttributeNetwork
+from model.taxonomy import Taxonomy
+
+FORMAT = 1
+WEIGHTS, CONFIG, TAXONOMY, CARD = "weights.safetensors", "bundle.json", "taxonomy.json", "MODEL_CARD.md"
+SHIPPED = Path(__file__).parent / "bundles" / "fashion"
+ALWAYS_ABSTAIN = 1.01
+"""The threshold of an attribute whose asked precision could not be reached."""
+
+
+class BundleError(Exception):
+    """A bundle that is missing, damaged or does not fit together."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How one attribute's logits become an answer: softmax(logits / temperature), None below the threshold.
+
+    `precision` is what the threshold was chosen for. Derived levels use articleType's temperature.
+    """
+
+    temperature: float
+    threshold: float
+    precision: float
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A loaded bundle. `weights` are float32; `size` is (height, width) in pixels."""
+
+    name: str
+    version: str
+    architecture: str
+    size: tuple[int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    calibration: dict[str, Calibration]
+    taxonomy: Taxonomy
+    weights: dict[str, torch.Tensor]
+    created: str
+    metrics: dict[str, Any]
+    card: str
+
+    def network(self) -> AttributeNetwork:
+        """The network in evaluation mode with this bundle's weights. Raises BundleError where they do not fit."""
+        outputs = {name: len(values) for name, values in self.taxonomy.attributes.items()}
+        try:
+            network = AttributeNetwork(self.architecture, outputs)
+            network.load_state_dict(self.weights)
+        except RuntimeError as error:
+            raise BundleError(f"{WEIGHTS} does not fit {self.architecture} and the taxonomy: {error}") from error
+        return network.eval().requires_grad_(False)
+
+
+def load_bundle(folder: Path | None = None) -> Bundle:
+    """Read and check a bundle; without a folder, the one shipped with the code. Raises BundleError."""
+    folder = folder or SHIPPED
+    config = _read_json(folder / CONFIG)
+    if config.get("format") != FORMAT:
+        raise BundleError(f"{CONFIG} has format {config.get('format')!r}; this release reads {FORMAT}")
+    try:
+        for file in (WEIGHTS, TAXONOMY):
+            _check_digest(folder / file, config["sha256"][file])
+        taxonomy = Taxonomy.from_json(_read_json(folder / TAXONOMY))
+        return Bundle(
+            name=config["name"],
+            version=config["version"],
+            architecture=config["architecture"],
+            size=_pair(config["size"]),
+            mean=_triple(config["mean"]),
+            std=_triple(config["std"]),
+            calibration=_calibration(config["calibration"], taxonomy),
+            taxonomy=taxonomy,
+            weights={name: tensor.float() for name, tensor in load_file(folder / WEIGHTS).items()},
+            created=config["created"],
+            metrics=config["metrics"],
+            card=_read_text(folder / CARD),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, SafetensorError) as error:
+        raise BundleError(f"the bundle in {folder.name} is not complete: {error!r}") from error
+
+
+def save_bundle(bundle: Bundle, folder: Path) -> None:
+    """Write a bundle's four files; the folder is made where needed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    halves = {name: tensor.detach().to(torch.float16).contiguous() for name, tensor in bundle.weights.items()}
+    save_file(halves, folder / WEIGHTS)
+    bundle.taxonomy.save(folder / TAXONOMY)
+    (folder / CARD).write_text(bundle.card, encoding="utf-8")
+    config = {
+        "format": FORMAT,
+        "name": bundle.name,
+        "version": bundle.version,
+        "architecture": bundle.architecture,
+        "size": bundle.size,
+        "mean": bundle.mean,
+        "std": bundle.std,
+        "calibration": {name: asdict(calibration) for name, calibration in bundle.calibration.items()},
+        "created": bundle.created,
+        "sha256": {file: _digest(folder / file) for file in (WEIGHTS, TAXONOMY)},
+        "metrics": bundle.metrics,
+    }
+    (folder / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+
+
+def _calibration(data: Mapping[str, Mapping[str, float]], taxonomy: Taxonomy) -> dict[str, Calibration]:
+    if set(data) != set(taxonomy.values):
+        raise BundleError(f"{CONFIG} calibrates {sorted(data)}, the taxonomy has {sorted(taxonomy.values)}")
+    return {name: Calibration(**{key: float(number) for key, number in row.items()}) for name, row in data.items()}
+
+
+def _read_text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise BundleError(f"the bundle's {file.name} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise BundleError(f"the bundle's {file.name} is not text") from error
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(_read_text(file))
+    except json.JSONDecodeError as error:
+        raise BundleError(f"the bundle's {file.name} is not JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise BundleError(f"the bundle's {file.name} is no JSON object")
+    return data
+
+
+def _check_digest(file: Path, expected: str) -> None:
+    if not file.is_file():
+        raise BundleError(f"the bundle's {file.name} is missing")
+    if _digest(file) != expected:
+        raise BundleError(f"the bundle's {file.name} is damaged: its SHA-256 is not the one in {CONFIG}")
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _pair(values: list[int]) -> tuple[int, int]:
+    height, width = values
+    return int(height), int(width)
+
+
+def _triple(values: list[float]) -> tuple[float, float, float]:
+    red, green, blue = values
+    return float(red), float(green), float(blue)

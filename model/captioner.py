@@ -1,0 +1,79 @@
+"""Who writes the productDisplayName: the interface, and a writer that puts the sure attributes into one phrase.
+
+Only what the heads are sure of is said, so the name never contradicts the attributes and never invents a brand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from model.answer import Prediction
+from model.taxonomy import TREE_LEVELS
+
+
+@dataclass(frozen=True)
+class Caption:
+    """A name (None: nothing is sure enough to be named) and what wrote it."""
+
+    text: str | None
+    source: str
+
+
+class Captioner(Protocol):
+    """Writes one name per picture."""
+
+    def caption(self, predictions: Sequence[Mapping[str, Prediction]], features: torch.Tensor) -> list[Caption]:
+        """`features` is the last feature map, N x channels x h x w; returns N captions in the same order."""
+        ...
+
+
+class StructuredCaptioner:
+    """Gender, colour, usage and the deepest sure category: "Men Navy Blue Casual Shirt"."""
+
+    source = "structured"
+
+    def caption(self, predictions: Sequence[Mapping[str, Prediction]], features: torch.Tensor) -> list[Caption]:
+        return [Caption(name_from(prediction), self.source) for prediction in predictions]
+
+
+PAIRS = frozenset(
+    {"Booties", "Boxers", "Capris", "Churidar", "Cufflinks", "Dumbbells", "Earrings", "Flats", "Flops", "Glasses"}
+    | {"Gloves", "Heels", "Jeans", "Jeggings", "Laces", "Leggings", "Pants", "Pyjamas", "Sandals", "Shoes", "Shorts"}
+    | {"Socks", "Stockings", "Sunglasses", "Suspenders", "Tights", "Tracksuits", "Trousers"}
+)
+"""Last words that stay in the plural: one article is a pair, or a set."""
+
+SPELLED = {"Tshirts": "T-shirt", "Innerwear Vests": "Innerwear Vest", "Multi": "Multicoloured"}
+
+
+def name_from(predictions: Mapping[str, Prediction]) -> str | None:
+    """A name from the sure values; None where not even a category is sure."""
+    sure = {name: prediction.value for name, prediction in predictions.items() if prediction.value is not None}
+    category = next((sure[level] for level in TREE_LEVELS if level in sure), None)
+    if category is None:
+        return None
+    noun = singular(category)
+    parts = [sure.get("gender"), SPELLED.get(sure.get("baseColour", ""), sure.get("baseColour")), sure.get("usage")]
+    return " ".join([part for part in parts if part and part not in noun.split()] + [noun])
+
+
+def singular(category: str) -> str:
+    """A category as one article's name: Dresses to Dress, Watches to Watch, Jeans to Jeans."""
+    if category in SPELLED:
+        return SPELLED[category]
+    *before, last = category.split()
+    return " ".join([*before, last if last in PAIRS else _singular_word(last)])
+
+
+def _singular_word(word: str) -> str:
+    if word.endswith("ies"):
+        return word[:-3] + "y"
+    if word.endswith(("sses", "ches", "shes", "xes")):
+        return word[:-2]
+    if word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        return word[:-1]
+    return word

@@ -1,0 +1,82 @@
+"""The predictor: a loaded bundle that turns pictures into answers. What the worker holds, one per process.
+
+`preprocess` may run in many threads at once; `predict` and `warm_up` belong to one model thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from model.answer import Answer, make_answer
+from model.bundle import Bundle, load_bundle
+from model.captioner import Captioner, StructuredCaptioner
+from model.cores import available_cores
+from model.preprocessing import Pixels, fit, stack, to_input
+from model.scoring import predictions_from, scores_from
+
+
+class Predictor:
+    """Answers pictures with one bundle on one device."""
+
+    def __init__(self, bundle: Bundle, device: torch.device, captioner: Captioner | None = None) -> None:
+        self.bundle = bundle
+        self.device = device
+        self._captioner = captioner or StructuredCaptioner()
+        self._network = bundle.network().to(device)
+        self._temperatures = {name: row.temperature for name, row in bundle.calibration.items()}
+
+    @classmethod
+    def load(cls, folder: Path | None = None, *, device: str = "auto", threads: int | None = None) -> Predictor:
+        """Load a bundle (by default the shipped one) and fix PyTorch's thread count for the whole process.
+
+        `device` is "auto" (CUDA where there is one), "cpu" or "cuda"; `threads` is cut to the cores we may use.
+        Raises BundleError.
+        """
+        cores = available_cores()
+        torch.set_num_threads(max(1, min(threads or cores, cores)))
+        chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        return cls(load_bundle(folder), torch.device(chosen))
+
+    def preprocess(self, image: Image.Image) -> Pixels:
+        """A decoded picture to the network's size, uint8 height x width x 3; cheap, thread-safe, without torch."""
+        return fit(image, self.bundle.size)
+
+    def predict(self, batch: Sequence[Pixels]) -> list[Answer]:
+        """One answer per preprocessed picture, in order; an answer does not depend on its neighbours.
+
+        Raises ValueError where an array is not uint8 of the bundle's size.
+        """
+        if not batch:
+            return []
+        self._check(batch)
+        with torch.inference_mode():
+            images = to_input(stack(batch).to(self.device), self.bundle.mean, self.bundle.std)
+            feature_map = self._network.feature_map(images)
+            pooled = self._network.pool(feature_map)
+            logits = {name: head(pooled) for name, head in self._network.heads.items()}
+            scores = scores_from(logits, self.bundle.taxonomy, self._temperatures)
+            predictions = predictions_from(scores, self.bundle.taxonomy, self.bundle.calibration)
+            captions = self._captioner.caption(predictions, feature_map)
+        return [
+            make_answer(found, caption.text, caption.source)
+            for found, caption in zip(predictions, captions, strict=True)
+        ]
+
+    def warm_up(self) -> None:
+        """Run blank pictures through, so that the first real one does not pay for kernels and memory."""
+        blank = np.full((*self.bundle.size, 3), 255, dtype=np.uint8)
+        for count in (1, 8):
+            answers = self.predict([blank] * count)
+            if len(answers) != count:
+                raise RuntimeError(f"{count} pictures gave {len(answers)} answers")
+
+    def _check(self, batch: Sequence[Pixels]) -> None:
+        shape = (*self.bundle.size, 3)
+        for array in batch:
+            if array.shape != shape or array.dtype != np.uint8:
+                raise ValueError(f"expected uint8 {shape}, got {array.dtype} {array.shape}")

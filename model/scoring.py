@@ -1,0 +1,48 @@
+"""From logits to calibrated scores: softmax per head, and sums up the tree for the derived levels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from model.answer import ALTERNATIVES, Alternative, Prediction
+from model.bundle import Calibration
+from model.taxonomy import TREE_LEVELS, Taxonomy
+
+
+def scores_from(
+    logits: Mapping[str, torch.Tensor], taxonomy: Taxonomy, temperatures: Mapping[str, float]
+) -> dict[str, torch.Tensor]:
+    """Calibrated scores of every answered attribute, each N x values with rows that sum to 1.
+
+    A derived level's score is the sum over the articleTypes below it, so it is never smaller than any of theirs.
+    """
+    scores = {name: torch.softmax(logits[name].double() / temperatures[name], dim=1) for name in taxonomy.attributes}
+    leaves = scores[TREE_LEVELS[0]]
+    for level in TREE_LEVELS[1:]:
+        sums = torch.zeros(len(leaves), len(taxonomy.values[level]), dtype=leaves.dtype, device=leaves.device)
+        above = torch.tensor(taxonomy.leaf_ancestors(level), device=leaves.device)
+        scores[level] = sums.index_add_(1, above, leaves)
+    return scores
+
+
+def predictions_from(
+    scores: Mapping[str, torch.Tensor], taxonomy: Taxonomy, calibration: Mapping[str, Calibration]
+) -> list[dict[str, Prediction]]:
+    """One dict of predictions per row of the scores, in the taxonomy's order."""
+    columns = {name: _column(scores[name], taxonomy.values[name], calibration[name].threshold) for name in scores}
+    count = len(next(iter(scores.values())))
+    return [{name: column[row] for name, column in columns.items()} for row in range(count)]
+
+
+def _column(scores: torch.Tensor, values: tuple[str, ...], threshold: float) -> list[Prediction]:
+    best = scores.topk(min(ALTERNATIVES, len(values)), dim=1)
+    rows = zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    return [_prediction(row_scores, [values[i] for i in indices], threshold) for row_scores, indices in rows]
+
+
+def _prediction(scores: list[float], values: list[str], threshold: float) -> Prediction:
+    alternatives = tuple(Alternative(value, min(score, 1.0)) for value, score in zip(values, scores, strict=True))
+    best = alternatives[0]
+    return Prediction(best.value if best.score >= threshold else None, best.score, threshold, alternatives)

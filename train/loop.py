@@ -1,0 +1,188 @@
+"""The training loop, flat and from top to bottom: batch, loss, step, average, check on val, save.
+
+The learning rate follows the further of two clocks, steps done of those planned and minutes spent of those allowed,
+so a run on a slower machine ends on time and fully annealed.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from tqdm import tqdm
+
+from model.network import AttributeNetwork
+from model.preprocessing import Pixels, to_input
+from train.dataset import Batch, BatchSource, CatalogueSplit, Dataset, PhotoSplit
+from train.loss import UNKNOWN, catalogue_loss, partial_label_loss
+from train.options import Options
+
+CHECKPOINT = "checkpoint.pt"
+
+
+def train(options: Options, dataset: Dataset, *, is_resumed: bool = False) -> AttributeNetwork:
+    """Run to the end and return the averaged network, auxiliary heads included; checkpoints lie in `options.out`."""
+    torch.manual_seed(options.seed)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    source = BatchSource(dataset, options.batch_size, options.photo_batch_size)
+    network = new_network(options, dataset).to(memory_format=torch.channels_last)
+    average = copy.deepcopy(network).eval().requires_grad_(False)
+    optimizer = torch.optim.AdamW(parameter_groups(network, options.weight_decay), lr=options.learning_rate)
+    random = torch.Generator().manual_seed(options.seed)
+    epoch, step, spent_s = 0, 0, 0.0
+    if is_resumed:
+        epoch, step, spent_s = load_checkpoint(options.out, network, average, optimizer, random)
+    began = time.monotonic() - spent_s
+    planned = options.epochs * source.steps
+
+    while epoch < options.epochs and progress(step, planned, began, options) < 1:
+        network.train()
+        losses: list[float] = []
+        bar = tqdm(source.epoch(random), total=source.steps, desc=f"epoch {epoch + 1}", mininterval=15, ascii=True)
+        for batch in bar:
+            done = progress(step, planned, began, options)
+            if done >= 1:
+                break
+            rate = learning_rate(options, step, done)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            loss = batch_loss(network, batch, options)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+            optimizer.step()
+            step += 1
+            update_average(average, network, min(options.ema_decay, (1 + step) / (10 + step)))
+            losses.append(float(loss.detach()))
+            bar.set_postfix(loss=f"{np.mean(losses[-50:]):.3f}", lr=f"{rate:.1e}", done=f"{done:.0%}", refresh=False)
+        epoch += 1
+        save_checkpoint(options.out, network, average, optimizer, random, (epoch, step, time.monotonic() - began))
+        report = {"loss": float(np.mean(losses)) if losses else math.nan} | check(average, dataset)
+        minutes = (time.monotonic() - began) / 60
+        print(f"epoch {epoch} {minutes:.1f} min " + " ".join(f"{k}={v:.4f}" for k, v in report.items()), flush=True)
+    return average
+
+
+def new_network(options: Options, dataset: Dataset) -> AttributeNetwork:
+    """A network with a head for every level, its backbone from the start weights where some are given."""
+    outputs = {name: len(values) for name, values in dataset.taxonomy.values.items()}
+    network = AttributeNetwork(options.architecture, outputs, drop_path=options.drop_path)
+    if options.start:
+        weights = {name: tensor.float() for name, tensor in load_file(options.start).items()}
+        missing = network.backbone.load_state_dict(weights, strict=False).missing_keys
+        if missing:
+            raise ValueError(f"{options.start.name} lacks {len(missing)} backbone weights, such as {missing[0]}")
+    return network
+
+
+def parameter_groups(network: AttributeNetwork, weight_decay: float) -> list[dict[str, Any]]:
+    """Weight decay on matrices only, not on norms and biases."""
+    decayed = [tensor for tensor in network.parameters() if tensor.ndim > 1]
+    others = [tensor for tensor in network.parameters() if tensor.ndim <= 1]
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def progress(step: int, planned: int, began: float, options: Options) -> float:
+    """How much of the run is done, 0 to 1: the further of steps and minutes."""
+    of_time = (time.monotonic() - began) / 60 / options.max_minutes if options.max_minutes else 0.0
+    return max(step / planned, of_time)
+
+
+def learning_rate(options: Options, step: int, done: float) -> float:
+    """Linear warm-up, then cosine to a hundredth."""
+    warm = min(1.0, (step + 1) / options.warm_up_steps)
+    return options.learning_rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
+
+
+def batch_loss(network: AttributeNetwork, batch: Batch, options: Options) -> torch.Tensor:
+    """The joint loss: catalogue rows by all heads, photos by the types and genders that fit them."""
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = network(to_input(batch.images))
+    rows = len(next(iter(batch.targets.values())))
+    loss = catalogue_loss(
+        {name: values[:rows] for name, values in logits.items()}, batch.targets, options.head_weights, options.smoothing
+    )
+    if len(batch.types) == 0:
+        return loss
+    types = partial_label_loss(logits["articleType"][rows:], batch.types)
+    genders = partial_label_loss(logits["gender"][rows:], batch.genders)
+    return loss + options.photo_weight * (types + genders)
+
+
+@torch.no_grad()
+def update_average(average: AttributeNetwork, network: AttributeNetwork, decay: float) -> None:
+    """Exponential moving average of all weights (ConvNeXt has no running statistics)."""
+    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
+
+
+@torch.no_grad()
+def logits_of(network: AttributeNetwork, pixels: Pixels, batch_size: int = 128) -> dict[str, np.ndarray[Any, Any]]:
+    """All pictures through the network in float32; per head N x values."""
+    parts: list[dict[str, torch.Tensor]] = []
+    for first in range(0, len(pixels), batch_size):
+        parts.append(network(to_input(torch.from_numpy(np.array(pixels[first : first + batch_size])))))
+    return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
+
+
+def check(network: AttributeNetwork, dataset: Dataset) -> dict[str, float]:
+    """Accuracy per head on val, and how many val photos get a type that fits."""
+    report = accuracies(logits_of(network, dataset.val.pixels), dataset.val)
+    if dataset.val_photos is not None:
+        report["type_fits"] = share_fitting(logits_of(network, dataset.val_photos.pixels), dataset.val_photos)
+    return report
+
+
+def accuracies(logits: dict[str, np.ndarray[Any, Any]], split: CatalogueSplit) -> dict[str, float]:
+    known = {name: target != UNKNOWN for name, target in split.targets.items()}
+    return {
+        name: float((logits[name].argmax(1) == target)[known[name]].mean()) for name, target in split.targets.items()
+    }
+
+
+def share_fitting(logits: dict[str, np.ndarray[Any, Any]], split: PhotoSplit) -> float:
+    return float(np.take_along_axis(split.types, logits["articleType"].argmax(1)[:, None], axis=1).mean())
+
+
+def save_checkpoint(
+    out: Path,
+    network: AttributeNetwork,
+    average: AttributeNetwork,
+    optimizer: torch.optim.Optimizer,
+    random: torch.Generator,
+    clock: tuple[int, int, float],
+) -> None:
+    """Everything a resumed run needs, replaced in one move so that a kill leaves the previous one."""
+    out.mkdir(parents=True, exist_ok=True)
+    state = {
+        "network": network.state_dict(),
+        "average": average.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "random": random.get_state(),
+        "clock": list(clock),
+    }
+    torch.save(state, out / (CHECKPOINT + ".part"))
+    (out / (CHECKPOINT + ".part")).replace(out / CHECKPOINT)
+
+
+def load_checkpoint(
+    out: Path,
+    network: AttributeNetwork,
+    average: AttributeNetwork,
+    optimizer: torch.optim.Optimizer,
+    random: torch.Generator,
+) -> tuple[int, int, float]:
+    """Put a checkpoint back; returns epochs done, steps done and seconds spent. Raises FileNotFoundError."""
+    state = torch.load(out / CHECKPOINT, weights_only=True)
+    network.load_state_dict(state["network"])
+    average.load_state_dict(state["average"])
+    optimizer.load_state_dict(state["optimizer"])
+    random.set_state(state["random"])
+    epoch, step, spent_s = state["clock"]
+    return int(epoch), int(step), float(spent_s)

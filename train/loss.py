@@ -1,0 +1,39 @@
+"""Losses: masked cross-entropy for catalogue rows, partial-label likelihood for photos with coarse labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch.nn import functional
+
+UNKNOWN = -1
+"""The target of a row whose label is missing: it costs nothing."""
+
+
+def masked_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
+    """Mean cross-entropy over the rows that have a label (N x K logits, N targets); 0 where no row has one."""
+    total = functional.cross_entropy(
+        logits.float(), targets, ignore_index=UNKNOWN, label_smoothing=smoothing, reduction="sum"
+    )
+    return total / (targets != UNKNOWN).sum().clamp(min=1)
+
+
+def partial_label_loss(logits: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
+    """Mean of -log of the summed probability of the allowed values (N x K logits, N x K bool).
+
+    A row that allows everything costs nothing (its sum is 1). Cour et al., "Learning from Partial Labels" (2011).
+    """
+    log_probabilities = functional.log_softmax(logits.float(), dim=1)
+    return -log_probabilities.masked_fill(~allowed, float("-inf")).logsumexp(dim=1).mean()
+
+
+def catalogue_loss(
+    logits: Mapping[str, torch.Tensor],
+    targets: Mapping[str, torch.Tensor],
+    weights: Mapping[str, float],
+    smoothing: float,
+) -> torch.Tensor:
+    """Weighted sum of the masked cross-entropies of all heads."""
+    losses = [weights[name] * masked_cross_entropy(logits[name], targets[name], smoothing) for name in targets]
+    return torch.stack(losses).sum()

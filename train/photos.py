@@ -1,0 +1,55 @@
+"""People's own photos: rows of `photos.csv`, and which article types (and genders) each coarse label allows."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from model.taxonomy import Taxonomy
+
+KIDS_GENDERS = ("Boys", "Girls")
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photo: its coarse label, and whether the garment is a child's."""
+
+    image: str
+    split: str
+    label: str
+    is_kids: bool
+
+
+def read_photos(folder: Path) -> list[Photo]:
+    """All rows of `photos.csv`, in file order."""
+    with (folder / "photos.csv").open(encoding="utf-8", newline="") as file:
+        return [
+            Photo(record["image"], record["split"], record["label"], record["kids"] == "True")
+            for record in csv.DictReader(file)
+        ]
+
+
+def fitting_types() -> dict[str, tuple[str, ...]]:
+    """Coarse label to the article types that count as right for it."""
+    text = (Path(__file__).parent / "photo_labels.json").read_text(encoding="utf-8")
+    return {label: tuple(types) for label, types in json.loads(text).items()}
+
+
+def type_masks(photos: Sequence[Photo], taxonomy: Taxonomy) -> npt.NDArray[np.bool_]:
+    """N x articleTypes, true where the type fits the photo's label. A label the table lacks allows every type."""
+    types, fits = taxonomy.attributes["articleType"], fitting_types()
+    allowed = [[value in fits.get(photo.label, types) for value in types] for photo in photos]
+    return np.array(allowed, dtype=bool).reshape(len(photos), len(types))
+
+
+def gender_masks(photos: Sequence[Photo], taxonomy: Taxonomy) -> npt.NDArray[np.bool_]:
+    """N x genders: a child's garment allows Boys and Girls only, any other row allows everything."""
+    genders = taxonomy.attributes["gender"]
+    allowed = [[not photo.is_kids or value in KIDS_GENDERS for value in genders] for photo in photos]
+    return np.array(allowed, dtype=bool).reshape(len(photos), len(genders))
