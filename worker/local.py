@@ -11,7 +11,7 @@ from jobs.errors import AccessDenied, ImageTooLarge, JobError, NotFound
 from jobs.settings import Settings
 from model.predictor import Predictor
 from model.preprocessing import Pixels
-from worker.decode import decode
+from worker.picture import prepare
 
 Document = dict[str, Any]
 
@@ -44,8 +44,7 @@ def _answer(predictor: Predictor, settings: Settings, files: Iterable[Path]) -> 
 
 
 def _pixels(predictor: Predictor, settings: Settings, file: Path) -> Pixels:
-    decoded = decode(_read(file, settings.fetch.max_bytes), settings.decode, target=predictor.input_side)
-    return predictor.preprocess(decoded.image)
+    return prepare(_read(file, settings.fetch.max_bytes), predictor, settings.decode).pixels
 
 
 def _read(file: Path, max_bytes: int) -> bytes:
