@@ -1,7 +1,8 @@
 """From a file's bytes to a picture, whatever the bytes are: this is where strangers' files meet C libraries.
 
 Only known formats are opened, sizes are checked before any pixel is decoded, and whatever a decoder raises becomes
-one of our errors. JPEGs are decoded at a reduced size where the model needs no more: 187 instead of 24 per second.
+one of our errors. JPEGs are decoded at a reduced size where the model needs no more: decoding and resizing
+1800 x 2400 to 224 then takes a third (textured) to a seventh (flat) of the CPU time.
 """
 
 from __future__ import annotations

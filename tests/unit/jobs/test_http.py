@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import gzip
 import ipaddress
 import logging
 import socket
 import ssl
 import threading
 import time
+import tracemalloc
 
 import pytest
 from cryptography import x509
@@ -17,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from jobs import errors
-from jobs.http import GuardedClient
+from jobs.http import GuardedClient, _inflated
 from jobs.settings import FetchSettings
 from tests import pictures
 from tests.image_server import ImageServer
@@ -175,6 +177,32 @@ def test_name_is_resolved_once_per_request(server):
     with pytest.raises(errors.FetchBlocked):  # an idle connection is no way round the second answer
         client.get("http://rebind.example/good.jpg")
     client.close()
+
+
+def test_idle_connections_do_not_outlive_the_name_s_address(server):
+    moved = "93.184.216.99"
+    answers = iter([[PUBLIC], [moved], [moved]])
+    opened: list[str] = []
+
+    def connect(ip, port, timeout_s):
+        opened.append(ip)
+        return socket.create_connection(("127.0.0.1", server.port), timeout_s)
+
+    client = GuardedClient(FetchSettings(**QUICK), resolve=lambda host, port: next(answers), connect=connect)
+    for _ in range(3):
+        client.get("http://shop.example/good.jpg")
+    client.close()
+    assert opened == [PUBLIC, moved]
+
+
+def test_a_compression_bomb_is_never_unpacked_whole():
+    bomb = gzip.compress(bytes(64 * 1024 * 1024))
+    tracemalloc.start()
+    with pytest.raises(errors.ImageTooLarge):
+        _inflated(bomb, 1024 * 1024)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * 1024 * 1024
 
 
 def test_next_address_is_tried_when_one_is_down(server):
