@@ -93,6 +93,8 @@ class Publisher:
 
     def __init__(self, settings: Settings) -> None:
         self._celery = make_celery(settings, Lane.INTERACTIVE)
+        # kombu would try to connect for six seconds, and a caller's request with it; the sweeper makes up for it.
+        self._celery.conf.broker_transport_options |= {"max_retries": 1, "interval_start": 0}
         self._redis: Redis = Redis.from_url(
             settings.queue.url.get_secret_value(), socket_connect_timeout=2, socket_timeout=5
         )
