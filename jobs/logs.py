@@ -12,7 +12,7 @@ from structlog.typing import FilteringBoundLogger, Processor
 from jobs.settings import Settings
 
 # Libraries that would tell every request or message at `info`.
-CHATTY = ("urllib3", "botocore", "boto3", "s3transfer", "kombu", "amqp", "alembic", "celery.worker.strategy", "PIL")
+CHATTY = ("urllib3", "botocore", "boto3", "s3transfer", "kombu", "amqp", "alembic", "PIL", "celery.app.trace")
 
 
 def get_logger(name: str) -> FilteringBoundLogger:

@@ -11,8 +11,18 @@ import enum
 import uuid
 from typing import Any, ClassVar
 
-from sqlalchemy import CheckConstraint, DateTime, ForeignKey, Index, MetaData, String, UniqueConstraint, func, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    UniqueConstraint,
+    func,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 LOCAL_OWNER = "local"
@@ -52,8 +62,8 @@ class Base(DeclarativeBase):
     )
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         dt.datetime: DateTime(timezone=True),
-        # None is SQL's NULL, not JSON's null.
-        dict[str, Any]: JSONB(none_as_null=True),
+        # `json` keeps the order of the keys as we wrote them, `jsonb` does not. None is SQL's NULL, not JSON's null.
+        dict[str, Any]: JSON(none_as_null=True),
     }
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -45,19 +47,34 @@ def migrated_template(postgres_url: str) -> str:
     return "enrich_template"
 
 
+NewSettings = Callable[[Path], AbstractContextManager[Settings]]
+
+
+@pytest.fixture(scope="session")
+def new_settings(postgres_url: str, redis_url: str, migrated_template: str) -> NewSettings:
+    """Makes settings of a service of one's own: a fresh database, an empty queue, a folder for uploads."""
+
+    @contextlib.contextmanager
+    def new(folder: Path) -> Iterator[Settings]:
+        database_url = servers.fresh_database(postgres_url, template=migrated_template)
+        with Redis.from_url(redis_url) as redis:
+            redis.flushall()
+        yield Settings(
+            database=DatabaseSettings(url=SecretStr(database_url)),
+            queue=QueueSettings(url=SecretStr(redis_url)),
+            storage=StorageSettings(folder=folder / "uploads"),
+            fetch=FetchSettings(allow_networks=LOOPBACK),
+        )
+        servers.drop_database(postgres_url, database_url)
+
+    return new
+
+
 @pytest.fixture
-def settings(postgres_url: str, redis_url: str, migrated_template: str, tmp_path: Path) -> Iterator[Settings]:
-    """Settings of a service of the test's own: a fresh database, an empty queue, a folder for uploads."""
-    database_url = servers.fresh_database(postgres_url, template=migrated_template)
-    with Redis.from_url(redis_url) as redis:
-        redis.flushall()
-    yield Settings(
-        database=DatabaseSettings(url=SecretStr(database_url)),
-        queue=QueueSettings(url=SecretStr(redis_url)),
-        storage=StorageSettings(folder=tmp_path / "uploads"),
-        fetch=FetchSettings(allow_networks=LOOPBACK),
-    )
-    servers.drop_database(postgres_url, database_url)
+def settings(new_settings: NewSettings, tmp_path: Path) -> Iterator[Settings]:
+    """A service of the test's own."""
+    with new_settings(tmp_path) as settings:
+        yield settings
 
 
 @pytest.fixture

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import Any
+
+from sqlalchemy import func, select
 
 from jobs import lifecycle
 from jobs.database import Sessions
 from jobs.lifecycle import Claim, Outcome, SeenAsset
 from jobs.queue import Publisher
 from jobs.submission import Submission, submit
-from jobs.tables import LOCAL_OWNER, Job, Lane
+from jobs.tables import LOCAL_OWNER, Job, Lane, Status
 
 ASSET = SeenAsset(sha256="ab" * 32, width=1800, height=2400, format="JPEG", byte_size=321_000)
 
@@ -84,3 +87,15 @@ def read_job(sessions: Sessions, job_id: uuid.UUID) -> Job:
     """The row as it stands now."""
     with sessions() as session:
         return session.get_one(Job, job_id)
+
+
+def open_jobs(sessions: Sessions) -> int:
+    """How many jobs have not ended."""
+    with sessions() as session:
+        return session.scalar(select(func.count()).where(Job.finished_at.is_(None))) or 0
+
+
+def outcomes(sessions: Sessions, job_ids: Sequence[uuid.UUID]) -> list[str]:
+    """Per job its status, or the code of its error when it failed."""
+    jobs = [read_job(sessions, job_id) for job_id in job_ids]
+    return [job.error["code"] if job.error and job.status == Status.FAILED else job.status for job in jobs]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import socket
 import uuid
+import warnings
 from collections.abc import Sequence
 
 from celery import Celery, signals
+from celery.exceptions import SecurityWarning
 
 from jobs.logs import configure_logs, get_logger
 from jobs.queue import MESSAGE_VERSION, TASK_NAME, make_celery, queue_name
@@ -26,6 +29,8 @@ def run(settings: Settings, lane: str) -> int:
     configure_logs(settings, f"worker.{lane}")
     # Connecting to this signal keeps Celery from setting up logging of its own.
     signals.setup_logging.connect(_keep_our_logging, weak=False)
+    # Celery warns against root because of pickled messages; we accept JSON only.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     with open_runtime(settings) as runtime:
         app = make_worker_app(settings, Lane(lane), runtime.chunks)
         return _serve(app, settings, Lane(lane))
@@ -49,7 +54,7 @@ def make_worker_app(settings: Settings, lane: Lane, chunks: Chunks) -> Celery:
 
 def _serve(app: Celery, settings: Settings, lane: Lane) -> int:
     worker = app.Worker(
-        hostname=f"{lane}@%h",
+        hostname=f"{lane}@{socket.gethostname()}",
         pool="threads",
         concurrency=settings.worker.threads if lane is Lane.INTERACTIVE else BULK_MESSAGES,
         queues=[queue_name(lane)],

@@ -11,25 +11,21 @@ from collections.abc import Iterator
 from threading import BoundedSemaphore
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from jobs import lifecycle, queries
 from jobs.database import Sessions
-from jobs.errors import DeadlineExceeded, InternalError, JobError, ModelUnavailable
+from jobs.errors import DeadlineExceeded, InternalError, JobError
 from jobs.lifecycle import Claim, Outcome, SeenAsset
 from jobs.logs import get_logger
 from jobs.settings import Settings
 from model.answer import Answer
 from model.predictor import Predictor
-from worker.batcher import Batcher, BatcherClosed
-from worker.decode import decode
+from model.preprocessing import Pixels
+from worker.batcher import Batcher
 from worker.fetch import Fetcher
 from worker.leases import LeaseKeeper
+from worker.picture import prepare
 
 log = get_logger(__name__)
-
-Pixels = npt.NDArray[np.uint8]
 
 
 class LetGo(Exception):
@@ -84,20 +80,16 @@ class Pipeline:
     def _predict(self, claim: Claim, data: bytes, timings: dict[str, Any]) -> tuple[SeenAsset, Outcome]:
         self._check_held(claim)
         with _timed(timings, "decode_ms"), self._parts.decode_slots:
-            decoded = decode(data, self._parts.settings.decode, target=self._parts.predictor.input_side)
-            pixels = self._parts.predictor.preprocess(decoded.image)
-        asset = SeenAsset(_sha256(data), decoded.width, decoded.height, decoded.format, len(data))
-        del decoded
+            picture = prepare(data, self._parts.predictor, self._parts.settings.decode)
         self._check_held(claim)
-        return asset, self._outcome(self._answer(pixels, timings))
+        asset = SeenAsset(_sha256(data), picture.width, picture.height, picture.format, len(data))
+        return asset, self._outcome(self._answer(picture.pixels, timings))
 
     def _answer(self, pixels: Pixels, timings: dict[str, Any]) -> Answer:
         try:
             item = self._parts.batcher.submit(pixels).result(self._parts.settings.worker.batch_deadline_s)
         except concurrent.futures.TimeoutError as error:
             raise DeadlineExceeded("the model did not answer in time; the job is tried again") from error
-        except BatcherClosed as error:
-            raise ModelUnavailable("the worker is stopping; the job is tried again") from error
         timings |= {"model_ms": round(item.model_ms, 1), "batch_size": item.batch_size}
         return item.output
 

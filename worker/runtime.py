@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import BoundedSemaphore
+from typing import Any
 
 from jobs import queries
 from jobs.database import Sessions, make_engine, make_sessions
@@ -18,12 +19,14 @@ from jobs.queue import Publisher
 from jobs.settings import Settings
 from jobs.storage import open_storage
 from model.answer import Answer
+from model.bundle import Bundle
 from model.predictor import Predictor
+from model.preprocessing import Pixels
 from worker.batcher import Batcher
 from worker.chunks import Chunks
 from worker.fetch import Fetcher
 from worker.leases import LeaseKeeper
-from worker.pipeline import Parts, Pipeline, Pixels
+from worker.pipeline import Parts, Pipeline
 from worker.watch import Watch
 
 log = get_logger(__name__)
@@ -99,6 +102,17 @@ def register(sessions: Sessions, predictor: Predictor) -> None:
             name=bundle.name,
             version=bundle.version,
             taxonomy=bundle.taxonomy.to_json(),
-            description=bundle.describe(),
+            description=describe(bundle),
             card=bundle.card,
         )
+
+
+def describe(bundle: Bundle) -> dict[str, Any]:
+    """What `GET /v1/model` tells beside name, version and card."""
+    return {
+        "created": bundle.created,
+        "architecture": bundle.architecture,
+        "input_size": {"height": bundle.size[0], "width": bundle.size[1]},
+        "attributes": {name: dataclasses.asdict(row) for name, row in bundle.calibration.items()},
+        "metrics": bundle.metrics,
+    }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import postgresql
 
 revision = "0001"
 down_revision = None
@@ -30,8 +29,8 @@ def upgrade() -> None:
         sa.Column("owner_id", sa.String(), nullable=False),
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("version", sa.String(), nullable=False),
-        sa.Column("taxonomy", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.Column("description", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("taxonomy", sa.JSON(none_as_null=True), nullable=False),
+        sa.Column("description", sa.JSON(none_as_null=True), nullable=False),
         sa.Column("card", sa.String(), nullable=False),
         sa.Column("registered_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_bundle")),
@@ -57,7 +56,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("error", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("error", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("current_result_id", sa.Uuid(), nullable=True),
         sa.CheckConstraint("lane in ('interactive', 'bulk')", name=op.f("ck_job_lane")),
         sa.CheckConstraint(
@@ -85,11 +84,11 @@ def upgrade() -> None:
         sa.Column("bundle_version", sa.String(), nullable=False),
         sa.Column("taxonomy_version", sa.String(), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
-        sa.Column("metadata", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.Column("predictions", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("metadata", sa.JSON(none_as_null=True), nullable=False),
+        sa.Column("predictions", sa.JSON(none_as_null=True), nullable=False),
         sa.Column("caption_source", sa.String(length=16), nullable=True),
         sa.Column("is_degraded", sa.Boolean(), nullable=False),
-        sa.Column("timings", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("timings", sa.JSON(none_as_null=True), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.ForeignKeyConstraint(["asset_id"], ["asset.id"], name=op.f("fk_result_asset_id_asset")),
         sa.ForeignKeyConstraint(["job_id"], ["job.id"], name=op.f("fk_result_job_id_job"), ondelete="CASCADE"),

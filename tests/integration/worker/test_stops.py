@@ -1,0 +1,78 @@
+"""How a worker ends: killed, told to stop, or given up on by a server it asks."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+from sqlalchemy import func, select
+
+from courier.sweeper import Sweeper
+from jobs.database import Sessions
+from jobs.queue import Publisher
+from jobs.settings import JobSettings, Settings
+from jobs.tables import Job, Lane, Result, Status
+from tests.image_server import ImageServer
+from tests.integration.worker.conftest import StartWorker
+from tests.processes import stop, wait_until
+from tests.records import new_job, open_jobs, outcomes, read_job
+
+QUICK_LEASES = JobSettings(lease_s=1, renew_every_s=0.3, retry_base_s=0.05)
+
+
+def test_a_failing_server_is_asked_again_and_then_given_up(
+    settings: Settings, sessions: Sessions, publisher: Publisher, images: ImageServer, start_worker: StartWorker
+) -> None:
+    settings = settings.model_copy(update={"jobs": QUICK_LEASES})
+    job = new_job(sessions, publisher, images.url("/status/503"))
+    sweeper = Sweeper(settings, sessions, publisher)
+    with start_worker(settings):
+        wait_until(lambda: sweeper.sweep() is not None and open_jobs(sessions) == 0, 30, "the job to be given up")
+    assert outcomes(sessions, [job.id]) == ["fetch_failed"]
+    assert len(images.requests) == settings.jobs.max_retries + 1
+
+
+def test_a_killed_worker_s_jobs_are_taken_up_by_the_next(
+    settings: Settings, sessions: Sessions, publisher: Publisher, images: ImageServer, start_worker: StartWorker
+) -> None:
+    settings = settings.model_copy(update={"jobs": QUICK_LEASES})
+    job = new_job(sessions, publisher, images.url("/silent"))
+    good = [new_job(sessions, publisher, images.url("/good.jpg")).id for _ in range(5)]
+    with start_worker(settings) as worker:
+        wait_until(lambda: read_job(sessions, job.id).status == Status.PROCESSING, 20, "the job to be claimed")
+        os.kill(worker.pid, signal.SIGKILL)
+        worker.wait()
+    with sessions.begin() as session:
+        session.get_one(Job, job.id).address = images.url("/good.jpg")
+    sweeper = Sweeper(settings, sessions, publisher)
+    with start_worker(settings):
+        wait_until(lambda: sweeper.sweep() is not None and open_jobs(sessions) == 0, 30, "the jobs to be taken up")
+    assert outcomes(sessions, [job.id, *good]) == ["succeeded"] * 6
+    with sessions() as session:
+        assert session.scalar(select(func.count()).select_from(Result)) == 6, "each answer is written once"
+
+
+@pytest.mark.parametrize("lane", ["interactive", "bulk"])
+def test_a_worker_that_is_told_to_stop_loses_and_repeats_nothing(
+    settings: Settings,
+    sessions: Sessions,
+    publisher: Publisher,
+    images: ImageServer,
+    start_worker: StartWorker,
+    lane: str,
+) -> None:
+    addresses = [images.url(f"/good.jpg?{number}") for number in range(300)]
+    jobs = [new_job(sessions, publisher, address, lane=Lane(lane)).id for address in addresses]
+    with start_worker(settings, lane) as worker:
+        wait_until(lambda: open_jobs(sessions) < 290, 20, "the first jobs to end")
+        assert stop(worker) == 0
+    left = open_jobs(sessions)
+    with sessions() as session:
+        assert not session.scalar(select(func.count()).where(Job.status == Status.PROCESSING))
+    with start_worker(settings, lane):
+        wait_until(lambda: open_jobs(sessions) == 0, 40, "all jobs to end")
+    assert set(outcomes(sessions, jobs)) == {"succeeded"}
+    with sessions() as session:
+        assert session.scalar(select(func.count()).select_from(Result)) == 300
+        assert not session.scalar(select(func.sum(Job.crashes))), f"nothing was repeated ({left} jobs were left)"
