@@ -20,10 +20,14 @@ class AttributeNetwork(nn.Module):
     `outputs` maps an attribute to its number of values. The backbone's pooled features are N x `features`.
     """
 
-    def __init__(self, architecture: str, outputs: Mapping[str, int], *, drop_path: float = 0.0) -> None:
+    def __init__(
+        self, architecture: str, outputs: Mapping[str, int], *, drop_path: float = 0.0, is_pretrained: bool = False
+    ) -> None:
         super().__init__()
-        self.backbone: Any = timm.create_model(architecture, num_classes=0, pretrained=False, drop_path_rate=drop_path)
-        self.features = int(self.backbone.num_features)
+        self.backbone: Any = timm.create_model(
+            architecture, num_classes=0, pretrained=is_pretrained, drop_path_rate=drop_path
+        )
+        self.features = int(cast(Any, self.backbone).num_features)
         self.heads = nn.ModuleDict({name: nn.Linear(self.features, count) for name, count in outputs.items()})
 
     def feature_map(self, images: torch.Tensor) -> torch.Tensor:

@@ -23,7 +23,16 @@ TYPES = {
 PHOTO_LABELS = {"Shirts": "Shirt", "Skirts": "Skirt", "Caps": "Hat", "Formal Shoes": "Shoes"}
 SEASONS = ("Summer", "Winter")
 SPLITS = ("train", "train", "train", "train", "val", "test")
-COLUMNS = ("id", "split", "group", "gender", "masterCategory", "subCategory", "articleType", "baseColour")
+COLUMNS: tuple[str, ...] = (
+    "id",
+    "split",
+    "group",
+    "gender",
+    "masterCategory",
+    "subCategory",
+    "articleType",
+    "baseColour",
+)
 COLUMNS += ("season", "year", "usage", "productDisplayName", "brandName", "width", "height")
 
 

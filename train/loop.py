@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import math
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,62 +17,63 @@ from safetensors.torch import load_file
 from tqdm import tqdm
 
 from model.network import AttributeNetwork
-from model.preprocessing import Pixels, to_input
+from model.preprocessing import to_input
+from train.checkpoint import Clock, load_checkpoint, save_checkpoint, save_options
 from train.dataset import Batch, BatchSource, CatalogueSplit, Dataset, PhotoSplit
+from train.inference import Logits, logits_of
 from train.loss import UNKNOWN, catalogue_loss, partial_label_loss
 from train.options import Options
-
-CHECKPOINT = "checkpoint.pt"
 
 
 def train(options: Options, dataset: Dataset, *, is_resumed: bool = False) -> AttributeNetwork:
     """Run to the end and return the averaged network, auxiliary heads included; checkpoints lie in `options.out`."""
     torch.manual_seed(options.seed)
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    save_options(options)
     source = BatchSource(dataset, options.batch_size, options.photo_batch_size)
-    network = new_network(options, dataset).to(memory_format=torch.channels_last)
+    network = new_network(options, dataset).to(device, memory_format=torch.channels_last)
     average = copy.deepcopy(network).eval().requires_grad_(False)
     optimizer = torch.optim.AdamW(parameter_groups(network, options.weight_decay), lr=options.learning_rate)
     random = torch.Generator().manual_seed(options.seed)
-    epoch, step, spent_s = 0, 0, 0.0
-    if is_resumed:
-        epoch, step, spent_s = load_checkpoint(options.out, network, average, optimizer, random)
-    began = time.monotonic() - spent_s
+    clock = load_checkpoint(options.out, network, average, optimizer, random) if is_resumed else Clock()
+    began = time.monotonic() - clock.spent_s
     planned = options.epochs * source.steps
 
-    while epoch < options.epochs and progress(step, planned, began, options) < 1:
+    while clock.epoch < options.epochs and progress(clock.step, planned, began, options) < 1:
         network.train()
         losses: list[float] = []
-        bar = tqdm(source.epoch(random), total=source.steps, desc=f"epoch {epoch + 1}", mininterval=15, ascii=True)
+        bar = tqdm(source.epoch(random), total=source.steps, desc=f"epoch {clock.epoch + 1}", mininterval=2)
         for batch in bar:
-            done = progress(step, planned, began, options)
+            done = progress(clock.step, planned, began, options)
             if done >= 1:
                 break
-            rate = learning_rate(options, step, done)
+            rate = learning_rate(options, clock.step, done)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            loss = batch_loss(network, batch, options)
+            loss = batch_loss(network, batch, options, device)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
             optimizer.step()
-            step += 1
-            update_average(average, network, min(options.ema_decay, (1 + step) / (10 + step)))
+            clock.step += 1
+            update_average(average, network, min(options.ema_decay, (1 + clock.step) / (10 + clock.step)))
             losses.append(float(loss.detach()))
             bar.set_postfix(loss=f"{np.mean(losses[-50:]):.3f}", lr=f"{rate:.1e}", done=f"{done:.0%}", refresh=False)
-        epoch += 1
-        save_checkpoint(options.out, network, average, optimizer, random, (epoch, step, time.monotonic() - began))
+        clock.epoch += 1
+        clock.spent_s = time.monotonic() - began
+        save_checkpoint(options.out, network, average, optimizer, random, clock)
         report = {"loss": float(np.mean(losses)) if losses else math.nan} | check(average, dataset)
-        minutes = (time.monotonic() - began) / 60
-        print(f"epoch {epoch} {minutes:.1f} min " + " ".join(f"{k}={v:.4f}" for k, v in report.items()), flush=True)
+        figures = " ".join(f"{name}={value:.4f}" for name, value in report.items())
+        print(f"epoch {clock.epoch} after {clock.spent_s / 60:.1f} min: {figures}", flush=True)
     return average
 
 
 def new_network(options: Options, dataset: Dataset) -> AttributeNetwork:
     """A network with a head for every level, its backbone from the start weights where some are given."""
     outputs = {name: len(values) for name, values in dataset.taxonomy.values.items()}
-    network = AttributeNetwork(options.architecture, outputs, drop_path=options.drop_path)
+    network = AttributeNetwork(
+        options.architecture, outputs, drop_path=options.drop_path, is_pretrained=options.is_pretrained
+    )
     if options.start:
         weights = {name: tensor.float() for name, tensor in load_file(options.start).items()}
         missing = network.backbone.load_state_dict(weights, strict=False).missing_keys
@@ -101,18 +101,18 @@ def learning_rate(options: Options, step: int, done: float) -> float:
     return options.learning_rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
 
 
-def batch_loss(network: AttributeNetwork, batch: Batch, options: Options) -> torch.Tensor:
+def batch_loss(network: AttributeNetwork, batch: Batch, options: Options, device: torch.device) -> torch.Tensor:
     """The joint loss: catalogue rows by all heads, photos by the types and genders that fit them."""
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        logits = network(to_input(batch.images))
-    rows = len(next(iter(batch.targets.values())))
-    loss = catalogue_loss(
-        {name: values[:rows] for name, values in logits.items()}, batch.targets, options.head_weights, options.smoothing
-    )
+    with torch.autocast(device.type, dtype=torch.bfloat16):
+        logits = network(to_input(batch.images.to(device)))
+    targets = {name: column.to(device) for name, column in batch.targets.items()}
+    rows = len(next(iter(targets.values())))
+    known = {name: values[:rows] for name, values in logits.items()}
+    loss = catalogue_loss(known, targets, options.head_weights, options.smoothing)
     if len(batch.types) == 0:
         return loss
-    types = partial_label_loss(logits["articleType"][rows:], batch.types)
-    genders = partial_label_loss(logits["gender"][rows:], batch.genders)
+    types = partial_label_loss(logits["articleType"][rows:], batch.types.to(device))
+    genders = partial_label_loss(logits["gender"][rows:], batch.genders.to(device))
     return loss + options.photo_weight * (types + genders)
 
 
@@ -120,15 +120,6 @@ def batch_loss(network: AttributeNetwork, batch: Batch, options: Options) -> tor
 def update_average(average: AttributeNetwork, network: AttributeNetwork, decay: float) -> None:
     """Exponential moving average of all weights (ConvNeXt has no running statistics)."""
     torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
-
-
-@torch.no_grad()
-def logits_of(network: AttributeNetwork, pixels: Pixels, batch_size: int = 128) -> dict[str, np.ndarray[Any, Any]]:
-    """All pictures through the network in float32; per head N x values."""
-    parts: list[dict[str, torch.Tensor]] = []
-    for first in range(0, len(pixels), batch_size):
-        parts.append(network(to_input(torch.from_numpy(np.array(pixels[first : first + batch_size])))))
-    return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
 
 
 def check(network: AttributeNetwork, dataset: Dataset) -> dict[str, float]:
@@ -139,50 +130,14 @@ def check(network: AttributeNetwork, dataset: Dataset) -> dict[str, float]:
     return report
 
 
-def accuracies(logits: dict[str, np.ndarray[Any, Any]], split: CatalogueSplit) -> dict[str, float]:
+def accuracies(logits: Logits, split: CatalogueSplit) -> dict[str, float]:
     known = {name: target != UNKNOWN for name, target in split.targets.items()}
     return {
-        name: float((logits[name].argmax(1) == target)[known[name]].mean()) for name, target in split.targets.items()
+        name: float((logits[name].argmax(1) == target)[known[name]].mean())
+        for name, target in split.targets.items()
+        if known[name].any()
     }
 
 
-def share_fitting(logits: dict[str, np.ndarray[Any, Any]], split: PhotoSplit) -> float:
+def share_fitting(logits: Logits, split: PhotoSplit) -> float:
     return float(np.take_along_axis(split.types, logits["articleType"].argmax(1)[:, None], axis=1).mean())
-
-
-def save_checkpoint(
-    out: Path,
-    network: AttributeNetwork,
-    average: AttributeNetwork,
-    optimizer: torch.optim.Optimizer,
-    random: torch.Generator,
-    clock: tuple[int, int, float],
-) -> None:
-    """Everything a resumed run needs, replaced in one move so that a kill leaves the previous one."""
-    out.mkdir(parents=True, exist_ok=True)
-    state = {
-        "network": network.state_dict(),
-        "average": average.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "random": random.get_state(),
-        "clock": list(clock),
-    }
-    torch.save(state, out / (CHECKPOINT + ".part"))
-    (out / (CHECKPOINT + ".part")).replace(out / CHECKPOINT)
-
-
-def load_checkpoint(
-    out: Path,
-    network: AttributeNetwork,
-    average: AttributeNetwork,
-    optimizer: torch.optim.Optimizer,
-    random: torch.Generator,
-) -> tuple[int, int, float]:
-    """Put a checkpoint back; returns epochs done, steps done and seconds spent. Raises FileNotFoundError."""
-    state = torch.load(out / CHECKPOINT, weights_only=True)
-    network.load_state_dict(state["network"])
-    average.load_state_dict(state["average"])
-    optimizer.load_state_dict(state["optimizer"])
-    random.set_state(state["random"])
-    epoch, step, spent_s = state["clock"]
-    return int(epoch), int(step), float(spent_s)

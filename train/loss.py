@@ -22,8 +22,10 @@ def masked_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, smoothing:
 def partial_label_loss(logits: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
     """Mean of -log of the summed probability of the allowed values (N x K logits, N x K bool).
 
-    A row that allows everything costs nothing (its sum is 1). Cour et al., "Learning from Partial Labels" (2011).
+    A row that allows everything costs nothing (its sum is 1), nor does one that allows nothing: its label is unknown
+    to the taxonomy. Cour et al., "Learning from Partial Labels" (2011).
     """
+    allowed = allowed | ~allowed.any(dim=1, keepdim=True)
     log_probabilities = functional.log_softmax(logits.float(), dim=1)
     return -log_probabilities.masked_fill(~allowed, float("-inf")).logsumexp(dim=1).mean()
 

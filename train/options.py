@@ -8,10 +8,14 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Options:
-    """A run's settings. `size` is (height, width); `max_minutes` ends the run early but fully annealed."""
+    """A run's settings. `size` is (height, width); `max_minutes` ends the run early but fully annealed.
+
+    The backbone starts from the file `start` (timm's names), from timm's own published weights (`is_pretrained`), or
+    from scratch."""
 
     out: Path
     start: Path | None = None
+    is_pretrained: bool = False
     architecture: str = "convnext_atto_ols"
     size: tuple[int, int] = (96, 72)
     epochs: int = 25
@@ -26,7 +30,6 @@ class Options:
     smoothing: float = 0.1
     photo_weight: float = 0.7
     seed: int = 0
-    threads: int | None = None
     head_weights: dict[str, float] = field(
         default_factory=lambda: {
             "articleType": 1.5,

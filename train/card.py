@@ -1,0 +1,78 @@
+"""The model card, written from the measured figures: nothing in it is typed in by hand but the origin of the data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from model.bundle import ALWAYS_ABSTAIN, Bundle
+from train.tables import catalogue_table, number, photo_table, table, tree_line
+
+ORIGIN = Path(__file__).parent / "ORIGIN.md"
+
+
+def write_card(bundle: Bundle, reports: list[dict[str, Any]], origin: str) -> str:
+    """Markdown. `reports` are `judge`'s, one per measured split."""
+    parts = [
+        f"# {bundle.name} {bundle.version}",
+        _summary(bundle),
+        "## Where it comes from",
+        origin.strip(),
+        "## Figures",
+        *[_figures(report) for report in reports],
+        "## How sure it has to be",
+        _thresholds(bundle),
+        "## Limits",
+        LIMITS.strip(),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _summary(bundle: Bundle) -> str:
+    counts = ", ".join(f"{name} ({len(values)})" for name, values in bundle.taxonomy.values.items())
+    weights = sum(tensor.numel() for tensor in bundle.weights.values()) / 1e6
+    return (
+        f"Attributes of one garment, shoe or accessory from one picture: {counts}.\n"
+        f"`{bundle.architecture}` with one linear head per attribute, {weights:.1f} M parameters, input "
+        f"{bundle.size[0]} x {bundle.size[1]} pixels (height x width, aspect kept, white padding). subCategory and "
+        f"masterCategory are summed up from articleType. Made on {bundle.created}, taxonomy {bundle.taxonomy.version}."
+    )
+
+
+def _figures(report: dict[str, Any]) -> str:
+    if report["kind"] == "photos":
+        title = f"### People's own photos, `{report['split']}` ({report['rows']} photos of senders not trained on)"
+        return "\n\n".join([title, photo_table(report), tree_line(report)])
+    title = f"### Catalogue, `{report['split']}` ({report['rows']} rows of product groups not trained on)"
+    return "\n\n".join([title, catalogue_table(report), tree_line(report), EXPLAINED.strip()])
+
+
+def _thresholds(bundle: Bundle) -> str:
+    rows = [
+        (name, f"{row.precision:.2f}", "never answers" if row.threshold >= ALWAYS_ABSTAIN else number(row.threshold))
+        for name, row in bundle.calibration.items()
+    ]
+    return (
+        "Below its threshold an attribute is `null`. Thresholds are the lowest on `val` whose Clopper-Pearson lower bound "
+        "(95 %) reaches\nthe precision asked for; articleType has to reach it on the catalogue and on own photos.\n\n"
+        + table(("attribute", "precision asked", "threshold"), rows)
+    )
+
+
+EXPLAINED = """
+Accuracy, macro-F1 and ECE (15 bins of equal mass) are those of the best guess, thresholds ignored; macro-F1 is over the
+values with at least one row in the split (≥5: at least five); coverage and precision are of answered rows. The last
+columns are accuracy on the 60x80 pictures and on the larger ones, which are no random sample of the set.
+"""
+
+LIMITS = """
+- One catalogue, of one Indian shop, 2007 to 2017: what is called a Kurta, a Tunic or a Top is that shop's usage.
+- season follows the catalogue's year more than the picture. It is mostly left unanswered; that is meant so.
+- People's own photos carry coarse labels only: nothing is known about colour, usage or season on them, and gender only
+  for children's clothes.
+- Articles with a handful of training rows are seldom recognised; see macro-F1.
+- One article per picture is assumed. A picture of anything else is answered as if it showed an article: the scores
+  are calibrated on articles only.
+- gender is the shop's section for the article, not a statement about a person in the picture.
+- The picture is seen at a small size: prints, logos and fabric are beyond it. Brands are never named.
+"""

@@ -1,0 +1,37 @@
+"""`python -m train.evaluate`: a bundle's figures on one split of a data folder, as a table and as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+import torch
+
+from model.bundle import BundleError, load_bundle
+from model.cores import available_cores
+from train.judge import judge
+from train.tables import text_of
+
+
+@click.command(help=__doc__)
+@click.option("--bundle", type=click.Path(path_type=Path, file_okay=False), help="By default the shipped bundle.")
+@click.option("--data", type=click.Path(path_type=Path, exists=True, file_okay=False), required=True)
+@click.option("--split", default="test", show_default=True)
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Where to write the figures."
+)
+def main(bundle: Path | None, data: Path, split: str, json_file: Path | None) -> None:
+    torch.set_num_threads(available_cores())
+    try:
+        report = judge(load_bundle(bundle), data, split)
+    except (BundleError, ValueError, FileNotFoundError) as error:
+        raise click.ClickException(str(error)) from error
+    print(text_of(report))
+    if json_file:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""All pictures of a split through a network or a bundle, as arrays: what checks, calibration and evaluation share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from model.bundle import Bundle
+from model.network import AttributeNetwork
+from model.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Pixels, to_input
+from model.scoring import scores_from
+from model.taxonomy import Taxonomy
+
+Logits = dict[str, npt.NDArray[np.float32]]
+
+
+@torch.no_grad()
+def logits_of(
+    network: AttributeNetwork,
+    pixels: Pixels,
+    mean: tuple[float, ...] = IMAGENET_MEAN,
+    std: tuple[float, ...] = IMAGENET_STD,
+    batch_size: int = 128,
+) -> Logits:
+    """Logits per head, N x values, in float32 on whatever device the network is."""
+    device = next(network.parameters()).device
+    parts: list[dict[str, torch.Tensor]] = []
+    for first in range(0, len(pixels), batch_size):
+        batch = torch.from_numpy(np.array(pixels[first : first + batch_size])).to(device)
+        parts.append({name: values.float().cpu() for name, values in network(to_input(batch, mean, std)).items()})
+    return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
+
+
+def scores_of(bundle: Bundle, pixels: Pixels) -> dict[str, npt.NDArray[np.float64]]:
+    """A bundle's calibrated scores of every answered attribute, N x values: the same numbers the predictor gives."""
+    logits = logits_of(bundle.network(), pixels, bundle.mean, bundle.std)
+    return tree_scores(logits, bundle.taxonomy, {name: row.temperature for name, row in bundle.calibration.items()})
+
+
+def tree_scores(
+    logits: Logits, taxonomy: Taxonomy, temperatures: dict[str, float]
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Logits to scores, derived levels included, as arrays."""
+    tensors = {name: torch.from_numpy(values) for name, values in logits.items()}
+    scores: dict[str, Any] = {name: rows.numpy() for name, rows in scores_from(tensors, taxonomy, temperatures).items()}
+    return scores

@@ -1,0 +1,126 @@
+"""A bundle against one split: the figures of a catalogue folder and of a photo folder, as JSON-ready dicts."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from model.bundle import Bundle
+from model.taxonomy import TREE_LEVELS, Taxonomy
+from train.catalogue import Item, read_catalogue
+from train.dataset import PhotoSplit, load_photo_split
+from train.images import ImageStore, load_pixels
+from train.inference import scores_of
+from train.measure import Floats, answered, figures
+from train.photos import read_photos
+
+Scores = dict[str, npt.NDArray[np.float64]]
+
+
+def judge(bundle: Bundle, folder: Path, split: str) -> dict[str, Any]:
+    """Measure one split of a folder in either layout. Raises FileNotFoundError or ValueError on other folders."""
+    kind = "photos" if (folder / "photos.csv").exists() else "catalogue"
+    measure = judge_photos if kind == "photos" else judge_catalogue
+    about = {"bundle": bundle.name, "version": bundle.version, "data": folder.resolve().name, "split": split}
+    return {**about, "kind": kind, **measure(bundle, folder, split)}
+
+
+def judge_catalogue(bundle: Bundle, folder: Path, split: str) -> dict[str, Any]:
+    """Figures per attribute over labelled rows (a value the taxonomy lacks counts as missed), per tier, and the tree."""
+    store = ImageStore(folder)
+    items = [item for item in read_catalogue(folder) if item.split == split and item.image in store]
+    if not items:
+        raise ValueError(f"{folder.name} has no pictures in the split {split!r}")
+    scores = scores_of(bundle, load_pixels(folder, [item.image for item in items], bundle.size))
+    tiers = {"small": [item.is_small is True for item in items], "larger": [item.is_small is False for item in items]}
+    return {
+        "rows": len(items),
+        "attributes": attribute_figures(bundle, items, scores),
+        "tiers": {tier: _of_tier(bundle, items, scores, np.array(rows)) for tier, rows in tiers.items() if any(rows)},
+        "hierarchy": hierarchy(bundle, scores),
+    }
+
+
+def attribute_figures(bundle: Bundle, items: Sequence[Item], scores: Scores) -> dict[str, dict[str, Any]]:
+    """Per attribute: rows, accuracy, macro_f1 (over values with 1 row or more here; _5: with 5), ece, coverage …"""
+    report = {}
+    for name, values in bundle.taxonomy.values.items():
+        rows = np.array([i for i, item in enumerate(items) if name in item.labels], dtype=np.int64)
+        if len(rows) == 0:
+            continue
+        truth = [items[i].labels[name] for i in rows]
+        guesses = [values[i] for i in scores[name][rows].argmax(axis=1)]
+        report[name] = asdict(
+            figures(truth, guesses, scores[name][rows].max(axis=1), bundle.calibration[name].threshold)
+        )
+    return report
+
+
+def _of_tier(bundle: Bundle, items: Sequence[Item], scores: Scores, chosen: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    kept = [item for item, is_chosen in zip(items, chosen, strict=True) if is_chosen]
+    report = attribute_figures(bundle, kept, {name: rows[chosen] for name, rows in scores.items()})
+    return {"rows": len(kept), "accuracy": {name: row["accuracy"] for name, row in report.items()}}
+
+
+def hierarchy(bundle: Bundle, scores: Scores) -> dict[str, float]:
+    """Share of pictures whose answered levels agree with the tree, and whose best guesses do, abstaining or not."""
+    values = {level: bundle.taxonomy.values[level] for level in TREE_LEVELS}
+    best = {level: [values[level][i] for i in scores[level].argmax(axis=1)] for level in TREE_LEVELS}
+    sure = {level: scores[level].max(axis=1) >= bundle.calibration[level].threshold for level in TREE_LEVELS}
+    count = len(best[TREE_LEVELS[0]])
+    answers = [{level: best[level][row] for level in TREE_LEVELS if sure[level][row]} for row in range(count)]
+    guesses = [{level: best[level][row] for level in TREE_LEVELS} for row in range(count)]
+    return {
+        "answers_consistent": float(np.mean([agrees(bundle.taxonomy, chain) for chain in answers])),
+        "guesses_consistent": float(np.mean([agrees(bundle.taxonomy, chain) for chain in guesses])),
+        "answered_at_some_level": float(np.mean([bool(chain) for chain in answers])),
+    }
+
+
+def agrees(taxonomy: Taxonomy, chain: dict[str, str]) -> bool:
+    """Whether the given levels lie on one path of the tree, with nothing missing above an answered level."""
+    present = [level for level in TREE_LEVELS if level in chain]
+    if present and present != list(TREE_LEVELS[TREE_LEVELS.index(present[0]) :]):
+        return False
+    return all(taxonomy.parents[lower][chain[lower]] == chain[upper] for lower, upper in itertools.pairwise(present))
+
+
+def judge_photos(bundle: Bundle, folder: Path, split: str) -> dict[str, Any]:
+    """How often the type fits the photo's coarse label; coverage and precision of answered types."""
+    photos = load_photo_split(folder, read_photos(folder), split, bundle.taxonomy, bundle.size)
+    scores = scores_of(bundle, photos.pixels)
+    right, confidence = fitting(photos, scores)
+    coverage, precision = answered(right, confidence, bundle.calibration["articleType"].threshold)
+    types = {"type_fits": float(right.mean()), "coverage": coverage, "precision": precision}
+    return {
+        "rows": len(photos.photos),
+        **types,
+        "attributes": {"articleType": types},
+        "kids_gender_fits": _kids_fit(photos, scores),
+        "hierarchy": hierarchy(bundle, scores),
+        "type_fits_by_label": _by_label(photos, right),
+    }
+
+
+def fitting(photos: PhotoSplit, scores: Scores) -> tuple[npt.NDArray[np.bool_], Floats]:
+    """Per photo, whether the best articleType fits its label, and that type's score."""
+    best = scores["articleType"].argmax(axis=1)
+    return photos.types[np.arange(len(best)), best], scores["articleType"].max(axis=1)
+
+
+def _kids_fit(photos: PhotoSplit, scores: Scores) -> float | None:
+    is_kids = np.array([photo.is_kids for photo in photos.photos], dtype=bool)
+    best = scores["gender"].argmax(axis=1)
+    fits = photos.genders[np.arange(len(best)), best]
+    return float(fits[is_kids].mean()) if is_kids.any() else None
+
+
+def _by_label(photos: PhotoSplit, right: npt.NDArray[np.bool_]) -> dict[str, float]:
+    labels = np.array([photo.label for photo in photos.photos])
+    return {str(label): float(right[labels == label].mean()) for label in np.unique(labels)}

@@ -1,0 +1,64 @@
+"""Figures about scored rows: accuracy, macro-F1, calibration error, and coverage and precision above a threshold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+BINS = 15
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One attribute's figures on one split. `precision` is None where nothing was answered."""
+
+    rows: int
+    accuracy: float
+    macro_f1: float
+    macro_f1_5: float
+    ece: float
+    coverage: float
+    precision: float | None
+
+
+def figures(truth: Sequence[str], guesses: Sequence[str], confidence: Floats, threshold: float) -> Figures:
+    """`accuracy`, F1 and ECE are those of the best guess, thresholds ignored; the last two are of answered rows."""
+    right = np.array([true == guess for true, guess in zip(truth, guesses, strict=True)], dtype=bool)
+    coverage, precision = answered(right, confidence, threshold)
+    return Figures(
+        rows=len(right),
+        accuracy=float(right.mean()),
+        macro_f1=macro_f1(truth, guesses, 1),
+        macro_f1_5=macro_f1(truth, guesses, 5),
+        ece=expected_calibration_error(right, confidence),
+        coverage=coverage,
+        precision=precision,
+    )
+
+
+def answered(right: Bools, confidence: Floats, threshold: float) -> tuple[float, float | None]:
+    """Share of rows at or above the threshold, and the share of those that are right (None: no row)."""
+    is_answered = confidence >= threshold
+    return float(is_answered.mean()), float(right[is_answered].mean()) if is_answered.any() else None
+
+
+def macro_f1(truth: Sequence[str], guesses: Sequence[str], at_least: int) -> float:
+    """Mean F1 over the values with at least so many true rows here; 0 where there is no such value."""
+    true_count, guess_count = Counter(truth), Counter(guesses)
+    hits = Counter(true for true, guess in zip(truth, guesses, strict=True) if true == guess)
+    values = [value for value, count in true_count.items() if count >= at_least]
+    return float(np.mean([2 * hits[v] / (true_count[v] + guess_count[v]) for v in values])) if values else 0.0
+
+
+def expected_calibration_error(right: Bools, confidence: Floats, bins: int = BINS) -> float:
+    """Mean distance between confidence and accuracy over bins of equal mass, weighted by their rows."""
+    order = np.argsort(confidence, kind="stable")
+    parts = [part for part in np.array_split(order, bins) if len(part)]
+    gaps = [len(part) * abs(float(right[part].mean()) - float(confidence[part].mean())) for part in parts]
+    return sum(gaps) / len(order)

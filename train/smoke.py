@@ -1,0 +1,34 @@
+"""A whole run in well under a minute: drawn data, a tiny network, a bundle at the end. Also the suite's test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from train.drawn import write_catalogue, write_photos
+from train.options import Options
+from train.tiny import ARCHITECTURE, SIZE
+
+ORIGIN = (
+    "Drawn by code for a smoke test (`python -m train --smoke`): no photograph was used, and it knows no real article."
+)
+
+
+def smoke_options(out: Path) -> Options:
+    """A run of a few seconds that still learns the drawn shapes."""
+    return Options(
+        out=out,
+        architecture=ARCHITECTURE,
+        size=SIZE,
+        epochs=6,
+        batch_size=16,
+        photo_batch_size=8,
+        learning_rate=4e-3,
+        warm_up_steps=5,
+        ema_decay=0.9,
+        drop_path=0.0,
+    )
+
+
+def smoke_data(folder: Path) -> tuple[Path, Path]:
+    """Draw both sets below `folder`; returns the catalogue's and the photos' folders."""
+    return write_catalogue(folder / "catalogue"), write_photos(folder / "photos")
