@@ -67,7 +67,7 @@ def main(
     export_only: bool,
     is_smoke: bool,
 ) -> None:
-    torch.set_num_threads(available_cores())
+    torch.set_num_threads(1 if is_smoke else available_cores())  # a tiny network gains nothing from a second
     text = origin.read_text(encoding="utf-8")
     if is_smoke:
         (data, photos), options, text = smoke.smoke_data(out / "drawn"), smoke.smoke_options(out), smoke.ORIGIN

@@ -88,7 +88,7 @@ _LGAMMA = np.vectorize(math.lgamma, otypes=[np.float64])
 
 
 def choose_threshold(right: Bools, confidence: Floats, precision: float, floor: float = 0.0) -> float:
-    """The lowest threshold (of some 60 quantiles above `floor`) whose bound reaches `precision`; 1.01 where none does."""
+    """The lowest threshold, of 60 quantiles above `floor`, whose bound reaches `precision`; 1.01 where none does."""
     eligible = np.sort(confidence[confidence >= floor])
     if len(eligible) == 0:
         return ALWAYS_ABSTAIN

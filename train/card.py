@@ -53,8 +53,8 @@ def _thresholds(bundle: Bundle) -> str:
         for name, row in bundle.calibration.items()
     ]
     return (
-        "Below its threshold an attribute is `null`. Thresholds are the lowest on `val` whose Clopper-Pearson lower bound "
-        "(95 %) reaches\nthe precision asked for; articleType has to reach it on the catalogue and on own photos.\n\n"
+        "Below its threshold an attribute is `null`. Thresholds are the lowest on `val` whose Clopper-Pearson lower\n"
+        "bound (95 %) reaches the precision asked for; articleType has to reach it on the catalogue and on own photos.\n\n"
         + table(("attribute", "precision asked", "threshold"), rows)
     )
 

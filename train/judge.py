@@ -32,7 +32,7 @@ def judge(bundle: Bundle, folder: Path, split: str) -> dict[str, Any]:
 
 
 def judge_catalogue(bundle: Bundle, folder: Path, split: str) -> dict[str, Any]:
-    """Figures per attribute over labelled rows (a value the taxonomy lacks counts as missed), per tier, and the tree."""
+    """Figures per attribute over labelled rows (unknown values count as missed), per tier, and of the tree."""
     store = ImageStore(folder)
     items = [item for item in read_catalogue(folder) if item.split == split and item.image in store]
     if not items:
