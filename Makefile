@@ -23,7 +23,7 @@ $(BIN)/uv:
 
 $(DEV): requirements.lock pyproject.toml | $(BIN)/uv
 	@echo "installing the locked packages into $(VENV) (about 6 GB, mostly torch with its GPU libraries) …"
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -73,7 +73,7 @@ def open_runtime(settings: Settings) -> Iterator[Runtime]:
             leases=leases,
             decode_slots=BoundedSemaphore(len(os.sched_getaffinity(0))),
         )
-        watch = Watch(batcher.is_hung, settings.worker.heartbeat_file)
+        watch = Watch(lambda: batcher.is_hung() or not batcher.is_alive(), settings.worker.heartbeat_file)
         watch.start()
         stack.callback(watch.close)
         yield Runtime(Chunks(sessions, publisher, Pipeline(parts), leases, executor, settings.jobs.lease_s), predictor)

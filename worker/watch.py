@@ -1,4 +1,4 @@
-"""The heartbeat that probes look at, and the watchdog that ends a process whose model thread hangs."""
+"""The heartbeat that probes look at, and the watchdog that ends a process whose model thread hangs or has died."""
 
 from __future__ import annotations
 
