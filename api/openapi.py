@@ -106,14 +106,20 @@ def _schemas(*models: type[BaseModel]) -> Document:
 
 
 def _parameter(parameter: Document) -> Document:
-    schema = parameter["schema"]
+    schema = _without_null(parameter["schema"])
     if parameter["name"] == "job_id":
         return parameter | {"schema": {"type": "string", "format": "uuid"}, "example": examples.JOB_ID}
     if parameter["in"] == "header":
         parameter = {**parameter, "name": parameter["name"].title()}
-    if "description" in schema:
-        parameter = {**parameter, "description": schema["description"]}
-    return parameter
+    described = {"description": schema.pop("description")} if "description" in schema else {}
+    return {**parameter, **described, "schema": schema}
+
+
+def _without_null(schema: Document) -> Document:
+    # A parameter is left out, never null: what Pydantic says of optional fields is true of JSON only.
+    schema = {key: value for key, value in schema.items() if (key, value) != ("default", None)}
+    kinds = [each for each in schema.pop("anyOf", []) if each != {"type": "null"}]
+    return {**kinds[0], **schema} if kinds else schema
 
 
 def _finish_create(operation: Document) -> None:

@@ -109,7 +109,7 @@ class Prediction(BaseModel):
 
     value: str | None = Field(description="`null` = not sure enough; the best guess is the first alternative.")
     score: float = Field(ge=0, le=1, description="Calibrated: of answers with 0.9, nine in ten are right.")
-    threshold: float = Field(ge=0, le=1, description="The score from which on a value is given.")
+    threshold: float = Field(ge=0, description="The score from which on a value is given; above 1 = never.")
     alternatives: list[Alternative] = Field(description="Best first.")
 
 

@@ -14,7 +14,10 @@ const LABELS = {
 const NAME = "productDisplayName";
 const STEPS = { queued_ms: "queued", fetch_ms: "fetch", decode_ms: "decode", model_ms: "model", caption_ms: "caption" };
 
-const percent = (score) => `${Math.round(score * 100)} %`;
+// Never "100 %": no answer is certain.
+const percent = (score) => (score > 0.99 && score < 1 ? "> 99\u00a0%" : `${Math.round(score * 100)}\u00a0%`);
+const width = (score) => `${score * 100}%`;
+const duration = (ms) => (ms < 1000 ? `${Math.round(ms)}\u00a0ms` : `${(ms / 1000).toFixed(1)}\u00a0s`);
 const label = (key) => LABELS[key] ?? key;
 
 export class Card {
@@ -109,16 +112,18 @@ function unsure(guess) {
 }
 
 function showScore(find, name, { score, threshold }) {
-  find(".fill").style.width = percent(score).replace(" ", "");
-  find(".mark").style.left = percent(threshold).replace(" ", "");
+  find(".fill").style.width = width(score);
+  // A threshold above 1: this model never commits itself to the attribute.
+  find(".mark").hidden = threshold > 1;
+  find(".mark").style.left = width(Math.min(threshold, 1));
   find(".score").textContent = percent(score);
-  find(".meter").setAttribute("aria-label", `${name}: ${percent(score)} sure; ${percent(threshold)} are needed`);
+  find(".meter").setAttribute("aria-label", `${name}: ${percent(score)} sure; ${threshold > 1 ? "no score is enough" : `${percent(threshold)} are needed`}`);
 }
 
 function timings(job) {
   const parts = Object.entries(STEPS)
     .filter(([key]) => job.timings?.[key] != null)
-    .map(([key, step]) => `${step} ${Math.round(job.timings[key])} ms`);
+    .map(([key, step]) => `${step} ${duration(job.timings[key])}`);
   const { width, height, format } = job.asset;
   const picture = width ? [`${width} × ${height} ${format}`] : [];
   const model = job.model ? [`${job.model.bundle} ${job.model.version}`] : [];

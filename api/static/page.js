@@ -56,7 +56,8 @@ async function run(card, make) {
 const say = (text) => (document.getElementById("said").textContent = text);
 
 function takeFiles(list) {
-  for (const file of list) describe(file.name, file, () => makeFromFile(file));
+  // Each card goes on top, so the last comes first.
+  for (const file of [...list].reverse()) describe(file.name, file, () => makeFromFile(file));
 }
 
 function takeAddress(text) {
@@ -65,9 +66,11 @@ function takeAddress(text) {
   showAddressError(isAddress ? "" : "Write the address in full, such as https://shop.example/shirt.jpg");
   if (!isAddress) return;
   url.value = "";
-  // A query string may hold a secret: it is used, not shown.
-  describe(address.split(/[?#]/)[0], null, () => makeFromAddress(address));
+  describe(withoutSecrets(address), null, () => makeFromAddress(address));
 }
+
+// Query strings and passwords are used, not shown.
+const withoutSecrets = (address) => address.split(/[?#]/)[0].replace(/\/\/[^/@]*@/, "//");
 
 function showAddressError(text) {
   const error = document.getElementById("url-error");

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
 import uuid
 from collections.abc import Iterator
@@ -15,16 +14,10 @@ import pytest
 import urllib3
 
 from jobs.database import Sessions
+from jobs.embedded.server import free_port
 from jobs.settings import Settings
 from tests.processes import running, stop, wait_for_api
 from tests.records import claim_job, finish_job
-
-
-def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 @pytest.fixture

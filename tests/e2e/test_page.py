@@ -1,0 +1,190 @@
+"""The page in a real browser, before a real API process: everything a person sees, with nothing from elsewhere."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from sqlalchemy import select
+
+from jobs import lifecycle
+from jobs.database import Sessions
+from jobs.errors import NotFound
+from jobs.settings import Settings
+from jobs.tables import Job
+from tests import pictures
+from tests.processes import running, wait_for_file
+from tests.records import claim_job, finish_job
+from train.tiny import make_tiny_bundle
+
+DROP = """([name, bytes]) => {
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([new Uint8Array(bytes)], name, { type: "image/jpeg" }));
+    window.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, cancelable: true }));
+}"""
+PASTE = """([name, bytes]) => {
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([new Uint8Array(bytes)], name, { type: "image/jpeg" }));
+    window.dispatchEvent(new ClipboardEvent("paste", { clipboardData: transfer, cancelable: true }));
+}"""
+PASTE_TEXT = """(text) => {
+    const transfer = new DataTransfer();
+    transfer.setData("text/plain", text);
+    window.dispatchEvent(new ClipboardEvent("paste", { clipboardData: transfer, cancelable: true }));
+}"""
+
+
+@pytest.fixture
+def page(browser: Browser, api_base: str) -> Iterator[Page]:
+    """A fresh tab. The test fails when a page asks for anything elsewhere, or breaks its own security policy."""
+    with browser.new_context(base_url=api_base) as context:
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        wrong: list[str] = []
+        page.on("request", lambda request: wrong.append(request.url) if is_elsewhere(request.url, api_base) else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("console", lambda line: wrong.append(line.text) if "Security Policy" in line.text else None)
+        yield page
+        assert wrong == []
+
+
+def is_elsewhere(url: str, base: str) -> bool:
+    return not url.startswith((f"{base}/", "blob:", "data:"))
+
+
+@contextmanager
+def played_worker(sessions: Sessions) -> Iterator[None]:
+    """Answers every job as a worker would: addresses with `missing` fail, those with `slow` never end."""
+    stopping = threading.Event()
+
+    def work() -> None:
+        while not stopping.wait(0.05):
+            with sessions() as session:
+                queued = list(session.scalars(select(Job.id).where(Job.status == "queued")))
+            for claim in filter(None, [claim_job(sessions, job_id) for job_id in queued]):
+                if "missing" in claim.address:
+                    with sessions.begin() as session:
+                        lifecycle.fail(session, claim, NotFound("there is no picture at the address"))
+                elif "slow" not in claim.address:
+                    finish_job(sessions, claim)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join()
+
+
+def test_a_picture_is_described_by_a_real_worker(page: Page, settings: Settings, tmp_path: Path) -> None:
+    # Given a worker with its model,
+    heartbeat = tmp_path / "heartbeat"
+    worker = {"bundle": make_tiny_bundle(tmp_path / "bundle"), "heartbeat_file": heartbeat}
+    settings = settings.model_copy(update={"worker": settings.worker.model_copy(update=worker)})
+    with running(settings, "worker", "--lane", "interactive", log=tmp_path / "worker.log") as child:
+        wait_for_file(heartbeat, child)
+
+        # when somebody drops a picture,
+        page.goto("/")
+        page.evaluate(DROP, ["shirt.jpg", list(pictures.jpeg())])
+
+        # then the catalogue entry is there, with what the model is not sure of said in words.
+        card = page.locator(".card")
+        expect(card).to_have_attribute("data-state", "succeeded")
+        expect(card.locator(".attribute")).to_have_count(7)
+        season = card.locator(".attribute", has_text="Season")
+        expect(season.locator(".value")).to_contain_text("not sure – perhaps ")
+        expect(card.locator(".timings")).to_contain_text("model")
+        expect(card.locator(".picture img")).to_be_visible()
+        expect(page.locator("#model")).to_contain_text("Model: ")
+
+
+def test_every_way_in(page: Page, sessions: Sessions, tmp_path: Path) -> None:
+    file = tmp_path / "two.jpg"
+    file.write_bytes(pictures.jpeg(40, 40))
+    page.goto("/")
+    with played_worker(sessions):
+        page.evaluate(DROP, ["dropped.jpg", list(pictures.jpeg())])
+        page.evaluate(PASTE, ["pasted.jpg", list(pictures.jpeg())])
+        page.evaluate(PASTE_TEXT, "https://shop.example/text.jpg")
+        page.set_input_files("#files", [str(file), str(file)])
+        page.fill("#url", "https://shop.example/typed.jpg?X-Amz-Signature=hush")
+        page.keyboard.press("Enter")
+
+        expect(page.locator(".card[data-state=succeeded]")).to_have_count(6)
+
+    sources = page.locator(".source").all_text_contents()
+    typed, text = "https://shop.example/typed.jpg", "https://shop.example/text.jpg"
+    assert sources == [typed, "two.jpg", "two.jpg", text, "pasted.jpg", "dropped.jpg"]
+    assert "hush" not in page.content()
+    expect(page.locator(".name").first).to_have_text("Men Navy Blue Casual Shirt")
+    expect(page.locator(".attribute", has_text="Season").first).to_contain_text("not sure – perhaps Fall")
+    expect(page.locator(".attribute", has_text="Season").locator(".score").first).to_have_text("41\u00a0%")
+
+
+def test_errors_are_told_in_words(page: Page, sessions: Sessions) -> None:
+    page.goto("/")
+    page.fill("#url", "shirt.jpg")
+    page.keyboard.press("Enter")
+    expect(page.locator("#url-error")).to_contain_text("Write the address in full")
+    expect(page.locator(".card")).to_have_count(0)
+
+    with played_worker(sessions):
+        page.fill("#url", "https://shop.example/missing.jpg")
+        page.keyboard.press("Enter")
+        expect(page.locator("#url-error")).to_be_hidden()
+        expect(page.locator(".card .words")).to_have_text("There is no picture at the address.")
+        expect(page.locator(".card .again")).to_be_visible()
+
+        page.fill("#url", "https://user:hush@shop.example/a.jpg")
+        page.keyboard.press("Enter")
+        expect(page.locator(".card .words").first).to_contain_text("user name or password")
+    assert "hush" not in page.content()
+
+
+def test_a_job_can_be_canceled(page: Page, sessions: Sessions) -> None:
+    page.goto("/")
+    with played_worker(sessions):
+        page.fill("#url", "https://shop.example/slow.jpg")
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name="Cancel").click()
+
+        expect(page.locator(".card .words")).to_have_text("Canceled.")
+
+
+def test_the_keyboard_is_enough(page: Page) -> None:
+    page.goto("/")
+    reached = []
+    for _ in range(6):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id || document.activeElement.textContent"))
+
+    assert reached == ["Asset Enrichment", "API", "Error codes", "files", "url", "Describe"]
+
+
+def test_the_documentation_works_offline(page: Page) -> None:
+    page.goto("/docs")
+
+    expect(page.locator(".opblock")).to_have_count(8)
+    page.locator("#operations-Health-getHealth button").first.click()
+    page.get_by_role("button", name="Try it out").click()
+    page.get_by_role("button", name="Execute").click()
+    expect(page.locator("#operations-Health-getHealth .live-responses-table")).to_contain_text('"status": "ok"')
+
+
+def test_a_service_that_goes_away_is_said(page: Page, sessions: Sessions) -> None:
+    page.goto("/")
+    page.context.set_offline(True)
+    page.fill("#url", "https://shop.example/a.jpg")
+    page.keyboard.press("Enter")
+    expect(page.locator(".card .words")).to_contain_text("does not answer")
+
+    page.context.set_offline(False)
+    with played_worker(sessions):
+        page.get_by_role("button", name="Try again").click()
+        expect(page.locator(".card")).to_have_attribute("data-state", "succeeded")
