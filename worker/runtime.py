@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from jobs.settings import Settings
 from jobs.storage import open_storage
 from model.answer import Answer
 from model.bundle import Bundle
+from model.cores import available_cores
 from model.predictor import Predictor
 from model.preprocessing import Pixels
 from worker.batcher import Batcher
@@ -71,7 +71,7 @@ def open_runtime(settings: Settings) -> Iterator[Runtime]:
             predictor=predictor,
             batcher=batcher,
             leases=leases,
-            decode_slots=BoundedSemaphore(len(os.sched_getaffinity(0))),
+            decode_slots=BoundedSemaphore(available_cores()),
         )
         watch = Watch(lambda: batcher.is_hung() or not batcher.is_alive(), settings.worker.heartbeat_file)
         watch.start()
