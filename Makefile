@@ -10,7 +10,7 @@ DEV := $(VENV)/.dev-installed
 export UV_LINK_MODE ?= hardlink
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench fix lock train evaluate clean
+.PHONY: help run test check bench fix lock evaluate clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,9 +47,6 @@ fix: $(DEV) ## format, and mend what the linter can
 
 bench: $(DEV) ## measure the service against a bare loop and a plain Celery task
 	@$(BIN)/python -m tests.bench
-
-train: $(DEV) ## train a bundle on DATA (see README, "Train")
-	@$(BIN)/python -m train --data $(DATA) --out runs/latest --resume
 
 evaluate: $(DEV) ## print the shipped bundle's figures on DATA's test split
 	@$(BIN)/python -m train.evaluate --data $(DATA) --split test
