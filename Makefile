@@ -38,7 +38,7 @@ check: $(DEV) ## lint, types and import rules
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --verbose 2>/dev/null || $(BIN)/lint-imports
+	@$(BIN)/lint-imports
 	@$(BIN)/python tests/contract/file_sizes.py
 
 fix: $(DEV) ## format, and mend what the linter can
