@@ -64,24 +64,14 @@ def lower_bound(right: int, rows: int, risk: float = RISK) -> float:
     """
     if right == 0:
         return 0.0
+    hits = np.arange(right, rows + 1)
+    log_choose = math.lgamma(rows + 1) - _LGAMMA(hits + 1) - _LGAMMA(rows - hits + 1)
     low, high = 0.0, right / rows
     for _ in range(40):
         middle = (low + high) / 2
-        if _tail(right, rows, middle) < risk:
-            low = middle
-        else:
-            high = middle
+        chance = np.exp(log_choose + hits * math.log(middle) + (rows - hits) * math.log1p(-middle)).sum()
+        low, high = (middle, high) if chance < risk else (low, middle)
     return low
-
-
-def _tail(right: int, rows: int, share: float) -> float:
-    """P(X >= right) for X ~ Binomial(rows, share), 0 < share < 1."""
-    if share <= 0:
-        return 0.0
-    log_share, log_rest = math.log(share), math.log1p(-share)
-    hits = np.arange(right, rows + 1)
-    log_choose = math.lgamma(rows + 1) - _LGAMMA(hits + 1) - _LGAMMA(rows - hits + 1)
-    return float(np.exp(log_choose + hits * log_share + (rows - hits) * log_rest).sum())
 
 
 _LGAMMA = np.vectorize(math.lgamma, otypes=[np.float64])

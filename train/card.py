@@ -54,7 +54,7 @@ def _thresholds(bundle: Bundle) -> str:
     ]
     return (
         "Below its threshold an attribute is `null`. Thresholds are the lowest on `val` whose Clopper-Pearson lower\n"
-        "bound (95 %) reaches the precision asked for; articleType has to reach it on the catalogue and on own photos.\n\n"
+        "bound (95 %) reaches the precision asked for; articleType has to reach it on own photos, too.\n\n"
         + table(("attribute", "precision asked", "threshold"), rows)
     )
 

@@ -31,7 +31,7 @@ def train(options: Options, dataset: Dataset, *, is_resumed: bool = False) -> At
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     save_options(options)
     source = BatchSource(dataset, options.batch_size, options.photo_batch_size)
-    network = new_network(options, dataset).to(device, memory_format=torch.channels_last)
+    network = new_network(options, dataset).to(device).to(memory_format=torch.channels_last)
     average = copy.deepcopy(network).eval().requires_grad_(False)
     optimizer = torch.optim.AdamW(parameter_groups(network, options.weight_decay), lr=options.learning_rate)
     random = torch.Generator().manual_seed(options.seed)

@@ -1,0 +1,1 @@
+"""Tests of training, calibration and evaluation: the package `train`."""
