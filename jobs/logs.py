@@ -12,7 +12,18 @@ from structlog.typing import FilteringBoundLogger, Processor
 from jobs.settings import Settings
 
 # Libraries that would tell every request or message at `info`.
-CHATTY = ("urllib3", "botocore", "boto3", "s3transfer", "kombu", "amqp", "alembic", "PIL", "celery.app.trace")
+CHATTY = (
+    "urllib3",
+    "botocore",
+    "boto3",
+    "s3transfer",
+    "kombu",
+    "amqp",
+    "alembic",
+    "PIL",
+    "celery.app.trace",
+    "celery.worker.strategy",
+)
 
 
 def get_logger(name: str) -> FilteringBoundLogger:

@@ -41,13 +41,33 @@ class StructuredCaptioner:
 
 
 PAIRS = frozenset(
-    {"Booties", "Boxers", "Capris", "Churidar", "Cufflinks", "Dumbbells", "Earrings", "Flats", "Flops", "Glasses"}
+    {
+        "Booties",
+        "Boxers",
+        "Briefs",
+        "Capris",
+        "Churidar",
+        "Cufflinks",
+        "Dumbbells",
+        "Earrings",
+        "Flats",
+        "Flops",
+        "Glasses",
+    }
     | {"Gloves", "Heels", "Jeans", "Jeggings", "Laces", "Leggings", "Pants", "Pyjamas", "Sandals", "Shoes", "Shorts"}
-    | {"Socks", "Stockings", "Sunglasses", "Suspenders", "Tights", "Tracksuits", "Trousers"}
+    | {"Socks", "Stockings", "Sunglasses", "Suspenders", "Tights", "Trousers", "Trunks"}
 )
 """Last words that stay in the plural: one article is a pair, or a set."""
 
-SPELLED = {"Tshirts": "T-shirt", "Innerwear Vests": "Innerwear Vest", "Multi": "Multicoloured"}
+SPELLED = {
+    "Kurtis": "Kurti",
+    "Multi": "Multicoloured",
+    "Scarves": "Scarf",
+    "Ties": "Tie",
+    "Ties and Cufflinks": "Tie and Cufflinks",
+    "Tshirts": "T-shirt",
+}
+"""Values whose written form no rule gives."""
 
 
 def name_from(predictions: Mapping[str, Prediction]) -> str | None:

@@ -175,7 +175,7 @@ class Up:
             networks = "private addresses may be fetched as ENRICH_FETCH__ALLOW_NETWORKS says"
         self.console.say(
             f"ready in {seconds:.1f} s: open {address}\n"
-            f"  try    curl -F file=@photo.jpg '{address}/v1/jobs?wait=30'\n"
+            f"  try    curl -F file=@photo.jpg -H 'Prefer: wait=30' {address}/v1/jobs\n"
             f"  note   {networks}\n"
             f"  stop   Ctrl-C stops all of it; what is queued goes on at the next start"
         )
