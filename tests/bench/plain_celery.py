@@ -15,6 +15,7 @@ import urllib3
 from celery import Celery
 from PIL import Image
 
+from jobs.settings import Settings
 from model.predictor import Predictor
 
 REDIS = os.environ.get("BENCH_REDIS_URL", "redis://127.0.0.1:6379/0")
@@ -25,7 +26,7 @@ app.conf.update(task_default_queue="plain", broker_connection_retry_on_startup=T
 @functools.cache
 def predictor() -> Predictor:
     # One thread a process: with the default pool there is a process for each core already.
-    return Predictor.load(threads=1)
+    return Predictor.load(Settings().worker.bundle, threads=1)
 
 
 @functools.cache

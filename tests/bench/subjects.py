@@ -62,7 +62,7 @@ def service_at_saturation(settings: Settings, addresses: Sequence[str], lane: La
         failed = connection.scalar(select(func.count()).where(Job.id.in_(job_ids), Job.status != Status.SUCCEEDED))
     engine.dispose()
     if failed:
-        raise SystemExit(f"{failed} jobs of the bench did not succeed; see the worker's log above")
+        raise SystemExit(f"{failed} jobs of the bench did not succeed")
     return len(addresses) / float(seconds or 1)
 
 
@@ -90,12 +90,12 @@ def _wait_until_done(engine: Engine, job_ids: Sequence[uuid.UUID], timeout_s: fl
             if connection.scalar(open_jobs) == 0:
                 return
         time.sleep(0.2)
-    raise SystemExit("the bench's jobs did not end in ten minutes; see the worker's log above")
+    raise SystemExit("the bench's jobs did not end in ten minutes")
 
 
 def one_at_a_time(settings: Settings, addresses: Sequence[str]) -> list[float]:
     """Seconds from POST to answer, a job after the other, through HTTP with `Prefer: wait`."""
-    with worker(settings, Lane.INTERACTIVE), running(settings, "api"):
+    with worker(settings, Lane.INTERACTIVE), running(settings, "api", log=Path(os.devnull)):
         base = f"http://127.0.0.1:{settings.api.port}"
         http = urllib3.PoolManager()
         wait_for_api(base)
@@ -116,7 +116,9 @@ def plain_celery_task(settings: Settings, addresses: Sequence[str]) -> float:
     url = settings.queue.url.get_secret_value()
     plain_celery.app.conf.update(broker_url=url, result_backend=url)
     command = [sys.executable, "-m", "celery", "-A", "tests.bench.plain_celery", "worker", "--loglevel", "ERROR"]
-    with subprocess.Popen(command, env=os.environ | {"BENCH_REDIS_URL": url}, stdout=subprocess.DEVNULL) as worker:
+    with subprocess.Popen(
+        command, env=os.environ | {"BENCH_REDIS_URL": url}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as worker:
         # Every process of the pool has loaded the model once these are answered.
         for warm in [plain_celery.describe.delay(address) for address in addresses[:32]]:
             warm.get(timeout=120)
@@ -134,6 +136,7 @@ def worker(settings: Settings, lane: Lane) -> Iterator[None]:
     with tempfile.TemporaryDirectory() as folder:
         heartbeat = Path(folder) / "heartbeat"
         own = settings.worker.model_copy(update={"heartbeat_file": heartbeat})
-        with running(settings.model_copy(update={"worker": own}), "worker", "--lane", lane.value) as child:
+        own_settings = settings.model_copy(update={"worker": own})
+        with running(own_settings, "worker", "--lane", lane.value, log=Path(folder) / "log") as child:
             wait_for_file(heartbeat, child)
             yield
