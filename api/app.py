@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 from apiflask import APIFlask
 
 from api import auth, envelope, health, jobs, model, openapi, page, problems
@@ -11,7 +13,8 @@ from jobs.settings import Settings
 
 def create_app(settings: Settings) -> APIFlask:
     """The WSGI application of one process. The caller closes `resources_of(app)` when it is done with it."""
-    app = APIFlask("api", title=openapi.TITLE, version=openapi.VERSION, docs_path=None, static_url_path="/assets")
+    release = version("asset-enrichment")
+    app = APIFlask("api", title=openapi.TITLE, version=release, docs_path=None, static_url_path="/assets")
     app.config["MAX_CONTENT_LENGTH"] = settings.api.max_request_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.extensions[EXTENSION] = open_resources(settings)

@@ -19,7 +19,6 @@ from api.problems import MEDIA_TYPE
 from api.schemas import JobRequest, Problem, UploadRequest
 
 TITLE = "Asset Enrichment"
-VERSION = "0.1.0"
 DESCRIPTION = """Give it a product photo's address, get the catalogue entry back: attributes and a display name.
 
 Make a job, then read it until its `status` is `succeeded`, `failed` or `canceled`. Every error is a problem document
