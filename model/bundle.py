@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from model.network import AttributeNetwork
+from model.network import PHOTO_HEAD, AttributeNetwork
 from model.taxonomy import Taxonomy
 
 FORMAT = 1
@@ -37,7 +37,8 @@ class BundleError(Exception):
 class Calibration:
     """How one attribute's logits become an answer: softmax(logits / temperature), None below the threshold.
 
-    `precision` is what the threshold was chosen for. Derived levels use articleType's temperature.
+    `precision` is what the threshold was chosen for. Derived levels use articleType's temperature. On a picture that
+    looks like a person's own photo all temperatures are multiplied by the bundle's `photo_factor`.
     """
 
     temperature: float
@@ -56,6 +57,7 @@ class Bundle:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     calibration: dict[str, Calibration]
+    photo_factor: float
     taxonomy: Taxonomy
     weights: dict[str, torch.Tensor]
     created: str
@@ -66,7 +68,7 @@ class Bundle:
         """The network in evaluation mode with this bundle's weights. Raises BundleError where they do not fit."""
         outputs = {name: len(values) for name, values in self.taxonomy.attributes.items()}
         try:
-            network = AttributeNetwork(self.architecture, outputs)
+            network = AttributeNetwork(self.architecture, outputs | {PHOTO_HEAD: 1})
             network.load_state_dict(self.weights)
         except RuntimeError as error:
             raise BundleError(f"{WEIGHTS} does not fit {self.architecture} and the taxonomy: {error}") from error
@@ -91,6 +93,7 @@ def load_bundle(folder: Path | None = None) -> Bundle:
             mean=_triple(config["mean"]),
             std=_triple(config["std"]),
             calibration=_calibration(config["calibration"], taxonomy),
+            photo_factor=float(config["photo_factor"]),
             taxonomy=taxonomy,
             weights={name: tensor.float() for name, tensor in load_file(folder / WEIGHTS).items()},
             created=config["created"],
@@ -106,6 +109,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     halves = {name: tensor.detach().to(torch.float16).contiguous() for name, tensor in bundle.weights.items()}
     save_file(halves, folder / WEIGHTS)
+    (folder / WEIGHTS).chmod(0o644)  # safetensors writes for the owner alone; a server often runs as someone else
     bundle.taxonomy.save(folder / TAXONOMY)
     (folder / CARD).write_text(bundle.card, encoding="utf-8")
     config = {
@@ -117,6 +121,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         "mean": bundle.mean,
         "std": bundle.std,
         "calibration": {name: asdict(calibration) for name, calibration in bundle.calibration.items()},
+        "photo_factor": bundle.photo_factor,
         "created": bundle.created,
         "sha256": {file: _digest(folder / file) for file in (WEIGHTS, TAXONOMY)},
         "metrics": bundle.metrics,

@@ -13,6 +13,9 @@ import timm
 import torch
 from torch import nn
 
+PHOTO_HEAD = "is_photo"
+"""One more served head, one logit: whether a picture looks like a person's own photo rather than a catalogue's."""
+
 
 class AttributeNetwork(nn.Module):
     """Pictures in, one row of logits per attribute out.

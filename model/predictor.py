@@ -59,7 +59,7 @@ class Predictor:
             feature_map = self._network.feature_map(images)
             pooled = self._network.pool(feature_map)
             logits = {name: head(pooled) for name, head in self._network.heads.items()}
-            scores = scores_from(logits, self.bundle.taxonomy, self._temperatures)
+            scores = scores_from(logits, self.bundle.taxonomy, self._temperatures, self.bundle.photo_factor)
             predictions = predictions_from(scores, self.bundle.taxonomy, self.bundle.calibration)
             captions = self._captioner.caption(predictions, feature_map)
         return [

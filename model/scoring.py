@@ -1,4 +1,9 @@
-"""From logits to calibrated scores: softmax per head, and sums up the tree for the derived levels."""
+"""From logits to calibrated scores: softmax per head, and sums up the tree for the derived levels.
+
+People's own photos are harder than catalogue pictures, and a network is no less sure of itself on them. One temperature
+for both would break the promise on photos or silence the catalogue; so the network also says which of the two
+a picture looks like, and on photos every temperature is higher.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +13,22 @@ import torch
 
 from model.answer import ALTERNATIVES, Alternative, Prediction
 from model.bundle import Calibration
+from model.network import PHOTO_HEAD
 from model.taxonomy import TREE_LEVELS, Taxonomy
 
 
 def scores_from(
-    logits: Mapping[str, torch.Tensor], taxonomy: Taxonomy, temperatures: Mapping[str, float]
+    logits: Mapping[str, torch.Tensor], taxonomy: Taxonomy, temperatures: Mapping[str, float], photo_factor: float = 1.0
 ) -> dict[str, torch.Tensor]:
     """Calibrated scores of every answered attribute, each N x values with rows that sum to 1.
 
     A derived level's score is the sum over the articleTypes below it, so it is never smaller than any of theirs.
     """
-    scores = {name: torch.softmax(logits[name].double() / temperatures[name], dim=1) for name in taxonomy.attributes}
+    softer = photo_factor ** torch.sigmoid(logits[PHOTO_HEAD].double())
+    scores = {
+        name: torch.softmax(logits[name].double() / (temperatures[name] * softer), dim=1)
+        for name in taxonomy.attributes
+    }
     leaves = scores[TREE_LEVELS[0]]
     for level in TREE_LEVELS[1:]:
         sums = torch.zeros(len(leaves), len(taxonomy.values[level]), dtype=leaves.dtype, device=leaves.device)

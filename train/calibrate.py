@@ -31,6 +31,7 @@ PRECISION = {
 DEFAULT_PRECISION = 0.90
 TREE_FLOOR = 0.5001
 CANDIDATES = 60
+PHOTO_FACTORS = np.geomspace(1.0, 10.0, 116)
 RISK = 0.05
 
 
@@ -57,6 +58,23 @@ def _likelihood_loss(logits: Floats, labels: npt.NDArray[np.int64], temperature:
     return float((log_sum - scaled[np.arange(len(labels)), labels]).mean())
 
 
+def fit_photo_factor(logits: npt.NDArray[np.float32], is_photo: Floats, allowed: Bools, temperature: float) -> float:
+    """How much higher temperatures have to be on own photos, 1 to 10: the best partial-label likelihood on val.
+
+    `logits` are articleType's and `allowed` what fits (N x types); `is_photo` is the chance that a row is a photo (N).
+    """
+    told = allowed.any(axis=1) & ~allowed.all(axis=1)
+    if not told.any():
+        return 1.0
+    losses = {}
+    for factor in PHOTO_FACTORS:
+        scaled = logits[told].astype(np.float64) / (temperature * factor ** is_photo[told, None])
+        chances = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+        fitting = (chances * allowed[told]).sum(axis=1) / chances.sum(axis=1)
+        losses[float(factor)] = float(-np.log(fitting + 1e-12).mean())
+    return min(losses, key=lambda factor: losses[factor])
+
+
 def lower_bound(right: int, rows: int, risk: float = RISK) -> float:
     """Clopper-Pearson: the share that `right` of `rows` leaves too unlikely to be undercut (one-sided, at `risk`).
 
@@ -77,7 +95,21 @@ def lower_bound(right: int, rows: int, risk: float = RISK) -> float:
 _LGAMMA = np.vectorize(math.lgamma, otypes=[np.float64])
 
 
-def choose_threshold(right: Bools, confidence: Floats, precision: float, floor: float = 0.0) -> float:
+def design_effect(right: Bools, clusters: npt.NDArray[np.int64]) -> float:
+    """How much less the rows tell than as many independent ones, at least 1: products in a group fail together.
+
+    Korn and Graubard, Survey Methodology 24 (1998): Clopper-Pearson on rows divided by this.
+    """
+    share = float(right.mean())
+    if share in (0.0, 1.0):
+        return 1.0
+    sums = np.bincount(clusters, weights=right - share)
+    return max(1.0, float((sums**2).sum()) / (len(right) * share * (1 - share)))
+
+
+def choose_threshold(
+    right: Bools, confidence: Floats, clusters: npt.NDArray[np.int64], precision: float, floor: float = 0.0
+) -> float:
     """The lowest threshold, of 60 quantiles above `floor`, whose bound reaches `precision`; 1.01 where none does."""
     eligible = np.sort(confidence[confidence >= floor])
     if len(eligible) == 0:
@@ -85,9 +117,16 @@ def choose_threshold(right: Bools, confidence: Floats, precision: float, floor: 
     spots = np.unique(np.linspace(0, len(eligible) - 1, CANDIDATES).astype(int))
     for threshold in [floor, *eligible[spots]]:
         kept = confidence >= threshold
-        if kept.any() and lower_bound(int(right[kept].sum()), int(kept.sum())) >= precision:
+        if kept.any() and safe_share(right[kept], clusters[kept]) >= precision:
             return min(1.0, math.ceil(float(threshold) * 10_000) / 10_000)
     return ALWAYS_ABSTAIN
+
+
+def safe_share(right: Bools, clusters: npt.NDArray[np.int64]) -> float:
+    """The lower bound on the share of right rows, for rows that are not independent of one another."""
+    effect = design_effect(right, clusters)
+    rows = max(1, int(len(right) / effect))
+    return lower_bound(min(rows, int(right.sum() / effect)), rows)
 
 
 def precision_asked(name: str) -> float:
@@ -100,11 +139,11 @@ def floor_of(name: str) -> float:
 
 
 def order_tree(calibration: Mapping[str, Calibration]) -> dict[str, Calibration]:
-    """Raise each level's threshold to those above it, as far as those can be reached at all."""
+    """Raise each level's threshold to those above it: no level is answered without the ones above."""
     ordered = dict(calibration)
     for lower, upper in _upwards(TREE_LEVELS):
         row, above = ordered[lower], ordered[upper].threshold
-        if row.threshold < above < ALWAYS_ABSTAIN:
+        if row.threshold < above:
             ordered[lower] = Calibration(row.temperature, above, row.precision)
     return ordered
 

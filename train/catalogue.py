@@ -25,10 +25,14 @@ SPLIT_SHARES = (("test", 0.05), ("val", 0.10))  # cumulative; the rest is train
 
 @dataclass(frozen=True)
 class Item:
-    """One catalogue row. `labels` holds only what is known; `is_small` is the 60x80 tier (None: size not stated)."""
+    """One catalogue row. `group` joins the rows of one product; `labels` holds only what is known.
+
+    `is_small` says whether it is of the 60x80 tier (None: the table does not tell sizes).
+    """
 
     image: str
     split: str
+    group: str
     labels: dict[str, str]
     name: str
     is_small: bool | None
@@ -56,20 +60,26 @@ def _kaggle_records(lines: Iterator[str], header: list[str]) -> Iterator[dict[st
 def _item(record: dict[str, str]) -> Item:
     labels = {name: record[name] for name in (*HEADS, *TREE_LEVELS[1:]) if record.get(name, "") not in MISSING}
     name = record.get("productDisplayName", "")
+    group = record.get("group") or product_group(name or record["id"], labels.get("baseColour", ""))
     size = (int(record["width"]), int(record["height"])) if record.get("width") else None
     return Item(
         image=record["id"],
-        split=record.get("split") or split_of(name or record["id"], labels.get("baseColour", "")),
+        split=record.get("split") or split_of(group),
+        group=group,
         labels=labels,
         name=name,
         is_small=None if size is None else size == SMALL_TIER,
     )
 
 
-def split_of(name: str, colour: str) -> str:
-    """A split from the product's name without its colour words: the same in every run, and for every colour of it."""
+def product_group(name: str, colour: str) -> str:
+    """The product's name without its colour words: the same for every colour it is sold in."""
     words = re.findall(r"[a-z0-9]+", name.lower())
-    group = " ".join(word for word in words if word not in COLOUR_WORDS | set(colour.lower().split()))
+    return " ".join(word for word in words if word not in COLOUR_WORDS | set(colour.lower().split()))
+
+
+def split_of(group: str) -> str:
+    """A group's split, the same in every run, by its hash."""
     share = int(hashlib.sha256(group.encode()).hexdigest()[:8], 16) / 0x1_0000_0000
     return next((split for split, upper in SPLIT_SHARES if share < upper), "train")
 

@@ -68,7 +68,7 @@ def write_catalogue(folder: Path, rows: int = 240, seed: int = 0) -> Path:
         for number in range(rows):
             article_type, colour = dice.choice(list(TYPES)), dice.choice(list(COLOURS))
             sub, master, gender, usage = TYPES[article_type]
-            size = (60, 80) if number % 3 else (180, 240)
+            size = (60, 80) if number % 5 else (180, 240)
             season = dice.choice([*SEASONS, "NA"])
             name = f"{gender} {colour} {article_type}, drawn"
             split = SPLITS[number % len(SPLITS)]

@@ -37,13 +37,15 @@ def logits_of(
 def scores_of(bundle: Bundle, pixels: Pixels) -> dict[str, npt.NDArray[np.float64]]:
     """A bundle's calibrated scores of every answered attribute, N x values: the same numbers the predictor gives."""
     logits = logits_of(bundle.network(), pixels, bundle.mean, bundle.std)
-    return tree_scores(logits, bundle.taxonomy, {name: row.temperature for name, row in bundle.calibration.items()})
+    temperatures = {name: row.temperature for name, row in bundle.calibration.items()}
+    return tree_scores(logits, bundle.taxonomy, temperatures, bundle.photo_factor)
 
 
 def tree_scores(
-    logits: Logits, taxonomy: Taxonomy, temperatures: dict[str, float]
+    logits: Logits, taxonomy: Taxonomy, temperatures: dict[str, float], photo_factor: float
 ) -> dict[str, npt.NDArray[np.float64]]:
     """Logits to scores, derived levels included, as arrays."""
     tensors = {name: torch.from_numpy(values) for name, values in logits.items()}
-    scores: dict[str, Any] = {name: rows.numpy() for name, rows in scores_from(tensors, taxonomy, temperatures).items()}
+    scored = scores_from(tensors, taxonomy, temperatures, photo_factor)
+    scores: dict[str, Any] = {name: rows.numpy() for name, rows in scored.items()}
     return scores

@@ -22,6 +22,7 @@ class Photo:
 
     image: str
     split: str
+    sender: str
     label: str
     is_kids: bool
 
@@ -30,7 +31,7 @@ def read_photos(folder: Path) -> list[Photo]:
     """All rows of `photos.csv`, in file order."""
     with (folder / "photos.csv").open(encoding="utf-8", newline="") as file:
         return [
-            Photo(record["image"], record["split"], record["label"], record["kids"] == "True")
+            Photo(record["image"], record["split"], record["sender"], record["label"], record["kids"] == "True")
             for record in csv.DictReader(file)
         ]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from model.bundle import ALWAYS_ABSTAIN, Bundle, Calibration, save_bundle
-from model.network import AttributeNetwork
+from model.network import PHOTO_HEAD, AttributeNetwork
 from model.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from model.taxonomy import Taxonomy
 from train.drawn import COLOURS, SEASONS, TYPES
@@ -42,7 +42,8 @@ def make_tiny_bundle(folder: Path, seed: int = 0, *, version: str = "0.0.1", thr
     taxonomy = drawn_taxonomy()
     state = torch.get_rng_state()
     torch.manual_seed(seed)
-    network = AttributeNetwork(ARCHITECTURE, {name: len(values) for name, values in taxonomy.attributes.items()})
+    outputs = {name: len(values) for name, values in taxonomy.attributes.items()}
+    network = AttributeNetwork(ARCHITECTURE, outputs | {PHOTO_HEAD: 1})
     for head in network.heads.values():
         torch.nn.init.normal_(head.weight, std=2.0)  # type: ignore[arg-type]
     torch.set_rng_state(state)
@@ -56,6 +57,7 @@ def make_tiny_bundle(folder: Path, seed: int = 0, *, version: str = "0.0.1", thr
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
         calibration=calibration,
+        photo_factor=1.5,
         taxonomy=taxonomy,
         weights=network.state_dict(),
         created="2026-11-23",

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from model.bundle import ALWAYS_ABSTAIN, Calibration
-from train.calibrate import choose_threshold, fit_temperature, lower_bound, order_tree
+from train.calibrate import (
+    choose_threshold,
+    design_effect,
+    fit_photo_factor,
+    fit_temperature,
+    lower_bound,
+    order_tree,
+)
 from train.measure import answered, expected_calibration_error, macro_f1
 
 
@@ -37,7 +44,7 @@ def test_a_threshold_keeps_its_precision_on_new_rows() -> None:
 
     missed = 0
     for _ in range(20):
-        threshold = choose_threshold(*rows(1500), precision=0.9)
+        threshold = choose_threshold(*rows(1500), np.arange(1500), precision=0.9)
         precision = answered(*rows(20_000), threshold)[1]
         missed += precision is not None and precision < 0.9
     assert missed <= 3
@@ -45,18 +52,36 @@ def test_a_threshold_keeps_its_precision_on_new_rows() -> None:
 
 def test_an_unreachable_precision_means_always_abstaining() -> None:
     right, confidence = np.zeros(500, dtype=bool), np.linspace(0, 1, 500)
-    assert choose_threshold(right, confidence, 0.9) == ALWAYS_ABSTAIN
-    assert choose_threshold(right[:0], confidence[:0], 0.9) == ALWAYS_ABSTAIN
+    assert choose_threshold(right, confidence, np.arange(500), 0.9) == ALWAYS_ABSTAIN
+    assert choose_threshold(right[:0], confidence[:0], np.arange(0), 0.9) == ALWAYS_ABSTAIN
 
 
 def test_too_few_rows_are_no_proof() -> None:
-    assert choose_threshold(np.ones(20, dtype=bool), np.full(20, 0.99), 0.95) == ALWAYS_ABSTAIN
+    assert choose_threshold(np.ones(20, dtype=bool), np.full(20, 0.99), np.arange(20), 0.95) == ALWAYS_ABSTAIN
+
+
+def test_rows_that_fail_together_tell_less() -> None:
+    right = np.repeat(np.arange(100) % 10 > 0, 5)
+    assert design_effect(right, np.arange(500)) == pytest.approx(1)
+    assert design_effect(right, np.repeat(np.arange(100), 5)) == pytest.approx(5)
+    assert choose_threshold(right, np.full(500, 0.9), np.arange(500), 0.86) < ALWAYS_ABSTAIN
+    assert choose_threshold(right, np.full(500, 0.9), np.repeat(np.arange(100), 5), 0.86) == ALWAYS_ABSTAIN
+
+
+def test_own_photos_get_the_factor_that_fits_them() -> None:
+    dice = np.random.default_rng(3)
+    logits = dice.normal(size=(4000, 6)) * 2
+    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    allowed = np.eye(6, dtype=bool)[[dice.choice(6, p=row) for row in chances]]
+    overconfident = (logits * 3 * 0.8).astype(np.float32)
+    assert fit_photo_factor(overconfident, np.ones(4000), allowed, 0.8) == pytest.approx(3, rel=0.08)
+    assert fit_photo_factor(overconfident, np.ones(4000), np.ones((4000, 6), dtype=bool), 0.8) == 1.0
 
 
 def test_an_easy_attribute_is_always_answered_down_to_its_floor() -> None:
     right, confidence = np.ones(500, dtype=bool), np.linspace(0.2, 1, 500)
-    assert choose_threshold(right, confidence, 0.95) == 0
-    assert choose_threshold(right, confidence, 0.95, floor=0.5001) == 0.5001
+    assert choose_threshold(right, confidence, np.arange(500), 0.95) == 0
+    assert choose_threshold(right, confidence, np.arange(500), 0.95, floor=0.5001) == 0.5001
 
 
 @pytest.mark.parametrize("true_temperature", [0.5, 1.0, 2.5])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from train.catalogue import Item, count_taxonomy, read_catalogue, split_of
+from train.catalogue import Item, count_taxonomy, product_group, read_catalogue, split_of
 from train.dataset import load_catalogue_split, load_dataset
 from train.drawn import draw, jpeg
 from train.images import ImageStore, load_pixels
@@ -49,7 +49,7 @@ def test_missing_labels_are_absent(kaggle: Path) -> None:
 
 
 def test_a_missing_picture_leaves_its_row_out(kaggle: Path) -> None:
-    items = [Item(item.image, "val", item.labels, item.name, None) for item in read_catalogue(kaggle)]
+    items = [Item(item.image, "val", item.group, item.labels, item.name, None) for item in read_catalogue(kaggle)]
     split = load_catalogue_split(kaggle, items, "val", drawn_taxonomy(), (48, 36))
     assert [item.image for item in split.items] == ["1", "2"]
     assert split.pixels.shape == (2, 48, 36, 3)
@@ -62,7 +62,11 @@ def test_an_empty_split_is_an_error(kaggle: Path) -> None:
 
 def test_a_product_in_two_colours_stays_in_one_split() -> None:
     names = [f"Brand {number} Men {{}} Striped Shirt" for number in range(400)]
-    splits = [(split_of(name.format("Navy Blue"), "Navy Blue"), split_of(name.format("Red"), "Red")) for name in names]
+    pairs = [
+        (product_group(name.format("Navy Blue"), "Navy Blue"), product_group(name.format("Red"), "Red"))
+        for name in names
+    ]
+    splits = [(split_of(one), split_of(other)) for one, other in pairs]
     assert all(one == other for one, other in splits)
     shares = {split: sum(one == split for one, _ in splits) / len(splits) for split in ("train", "val", "test")}
     assert shares["train"] > 0.8
@@ -73,7 +77,7 @@ def test_the_tree_follows_the_majority() -> None:
     def item(sub: str, master: str) -> Item:
         labels = {"articleType": "Shirts", "subCategory": sub, "masterCategory": master, "gender": "Men"}
         labels |= {"baseColour": "Red", "season": "Fall", "usage": "Casual"}
-        return Item("1", "train", labels, "", None)
+        return Item("1", "train", "1", labels, "", None)
 
     taxonomy = count_taxonomy([item("Topwear", "Apparel"), item("Topwear", "Apparel"), item("Dress", "Home")])
     assert taxonomy.ancestor("Shirts", "subCategory") == "Topwear"
@@ -121,11 +125,11 @@ def test_a_photo_allows_the_types_that_fit(photos: Path) -> None:
 
 
 def test_a_label_without_a_rule_allows_everything() -> None:
-    assert type_masks([Photo("1", "train", "Spaceship", False)], drawn_taxonomy()).all()
+    assert type_masks([Photo("1", "train", "s", "Spaceship", False)], drawn_taxonomy()).all()
 
 
 def test_only_a_childs_garment_narrows_the_gender() -> None:
-    rows = [Photo("1", "train", "Shirt", False), Photo("2", "train", "Shirt", True)]
+    rows = [Photo("1", "train", "s", "Shirt", False), Photo("2", "train", "s", "Shirt", True)]
     masks = gender_masks(rows, drawn_taxonomy())
     assert masks[0].all()
     assert not masks[1].any()
