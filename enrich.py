@@ -77,8 +77,11 @@ def up(data_dir: Path, port: int, host: str) -> None:
 def api() -> None:
     """Serve the HTTP API."""
     from api.server import serve
+    from jobs.embedded.errors import StartError
 
-    serve(read_settings())
+    settings = read_settings()
+    with told_plainly(StartError):
+        serve(settings)
 
 
 @cli.command()

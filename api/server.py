@@ -13,6 +13,7 @@ from gunicorn.workers.gthread import ThreadWorker
 from api.app import create_app
 from api.resources import resources_of
 from jobs.logs import configure_logs
+from jobs.loopback import refuse_exposure
 from jobs.settings import Settings
 
 KEEP_ALIVE_S = 75
@@ -23,7 +24,8 @@ GRACEFUL_S = 25
 
 
 def serve(settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT, then raises SystemExit."""
+    """Serves until SIGTERM or SIGINT, then raises SystemExit. Raises StartError rather than be open to a network."""
+    refuse_exposure(settings.api.host, require_key=settings.api.require_key)
     configure_logs(settings, "api")
     _Server(settings).run()
 
