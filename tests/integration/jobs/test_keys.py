@@ -7,14 +7,17 @@ import hmac
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import text, update
 
 from jobs import keys
-from jobs.database import Sessions, make_engine
+from jobs.database import Sessions, make_engine, migrate
+from jobs.embedded.postgres import EmbeddedPostgres
 from jobs.keys import KEY, KeyNotMade, Scope
-from jobs.settings import Settings
+from jobs.settings import DatabaseSettings, Settings
 from jobs.tables import ApiKey, Base
 from tests.processes import ROOT, environment
 
@@ -159,3 +162,15 @@ def test_the_command_makes_lists_and_revokes(settings: Settings, sessions: Sessi
     assert (again.returncode, len(again.stderr.splitlines())) == (1, 1)
     refused = enrich(settings, "create", "--owner", "../x", "--name", "a")
     assert (refused.returncode, refused.stdout, len(refused.stderr.splitlines())) == (2, "", 1)
+
+
+def test_the_command_finds_the_postgres_of_a_running_up(tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path / "postgres", durable=False) as server:
+        migrate(Settings(database=DatabaseSettings(url=SecretStr(server.url))))
+
+        made = enrich(Settings(), "--data-dir", str(tmp_path), "create", "--owner", "local", "--name", "me")
+
+        assert KEY.fullmatch(made.stdout.strip()), made.stderr
+    gone = enrich(Settings(), "--data-dir", str(tmp_path), "list")
+    assert (gone.returncode, len(gone.stderr.splitlines())) == (2, 1)
+    assert "No `enrich up`" in gone.stderr
