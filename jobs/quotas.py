@@ -13,7 +13,7 @@ from jobs.errors import TooManyQueued
 from jobs.tables import Job, Status
 
 RECOUNT_EVERY_S = 1.0
-"""Counting 100,000 rows takes some 10 ms, too much for each request of a caller with a long queue: in between a process
+"""Counting 100,000 rows takes some 40 ms, too much for each request of a caller with a long queue: in between a process
 counts down by itself. What other processes accept within this second may so go over the cap."""
 
 

@@ -183,7 +183,7 @@ class Up:
             )
         self.console.say(
             f"ready in {seconds:.1f} s: open {address}\n"
-            f"  try    curl -F file=@photo.jpg {key}'{address}/v1/jobs?wait=30'\n"
+            f"  try    curl -F file=@photo.jpg -H 'Prefer: wait=30' {key}{address}/v1/jobs\n"
             f"  note   {access}\n"
             f"  note   {networks}\n"
             f"  stop   Ctrl-C stops all of it; what is queued goes on at the next start"
