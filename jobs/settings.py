@@ -132,6 +132,7 @@ class ApiSettings(_Group):
     threads: int = Field(16, ge=2, description="requests served at once")
     max_wait_s: int = Field(60, ge=0, description="longest `wait=N`")
     max_request_bytes: int = Field(33 * MIB, ge=1, description="largest request body")
+    read_timeout_s: Seconds = Field(120, description="limit for receiving one request; its headers have 10 s at most")
     page_size: int = Field(100, ge=1, le=1000, description="most jobs in one page of a list")
     require_key: bool = Field(
         True, description="false: no key is asked for, and only requests of this machine are taken; `enrich up` sets it"
