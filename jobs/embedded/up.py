@@ -175,17 +175,15 @@ class Up:
         networks = "addresses on this machine (127.0.0.0/8 and ::1) may be fetched; other private networks may not"
         if "ENRICH_FETCH__ALLOW_NETWORKS" in self.environment:
             networks = "private addresses may be fetched as ENRICH_FETCH__ALLOW_NETWORKS says"
-        key, access = "", "no key is asked for, and only requests of this machine are taken"
+        access = "no key is asked for, and only requests of this machine are taken"
         if requires_key(self.environment):
-            key = "-H 'Authorization: Bearer KEY' "
-            access = (
-                f"a key is asked for: enrich keys --data-dir {self.options.data_dir} create --owner local --name me"
-            )
+            make = f"enrich keys --data-dir {self.options.data_dir} create --owner local --name me"
+            access = f"a key is asked for (-H 'Authorization: Bearer KEY'); this makes one: {make}"
         self.console.say(
             f"ready in {seconds:.1f} s: open {address}\n"
-            f"  try    curl -F file=@photo.jpg -H 'Prefer: wait=30' {key}{address}/v1/jobs\n"
-            f"  note   {access}\n"
+            f"  try    curl -F file=@photo.jpg -H 'Prefer: wait=30' {address}/v1/jobs\n"
             f"  note   {networks}\n"
+            f"  note   {access}\n"
             f"  stop   Ctrl-C stops all of it; what is queued goes on at the next start"
         )
 
