@@ -1,4 +1,4 @@
-"""A foreign page in the user's real browser, before a service without keys: no job is made or read, whatever it tries."""
+"""A foreign page in a real browser, before a service without keys: whatever it tries, no job is made or read."""
 
 from __future__ import annotations
 
