@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from jobs.database import Sessions
     from jobs.settings import Settings
 
 # Commands that start processes start them through this very file, installed or in a checkout.
@@ -76,8 +77,11 @@ def up(data_dir: Path, port: int, host: str) -> None:
 def api() -> None:
     """Serve the HTTP API."""
     from api.server import serve
+    from jobs.embedded.errors import StartError
 
-    serve(read_settings())
+    settings = read_settings()
+    with told_plainly(StartError):
+        serve(settings)
 
 
 @cli.command()
@@ -116,6 +120,85 @@ def migrate() -> None:
     from jobs.database import migrate as bring_to_head
 
     bring_to_head(read_settings())
+
+
+@cli.group()
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The folder of a running `enrich up`, to reach its Postgres; ENRICH_DATABASE__URL if unset.",
+)
+@click.pass_context
+def keys(context: click.Context, data_dir: Path | None) -> None:
+    """Make, list and revoke API keys."""
+    from jobs.database import make_engine, make_sessions
+    from jobs.embedded.errors import StartError
+    from jobs.embedded.postgres import settings_of_running
+
+    settings = read_settings()
+    if data_dir is not None:
+        with told_plainly(StartError):
+            settings = settings_of_running(settings, data_dir)
+    engine = make_engine(settings)
+    context.call_on_close(engine.dispose)
+    context.obj = make_sessions(engine)
+
+
+@keys.command("create")
+@click.option("--owner", required=True, help="Whose jobs the key sees and makes, such as a shop's short name.")
+@click.option("--name", required=True, help="What it is for, such as `import script`; shown in lists.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice(["read", "write", "admin"]),
+    default=("write",),
+    show_default=True,
+    help="read = GET; write = read, and make and cancel jobs; admin = everything of the owner's.",
+)
+@click.pass_obj
+def create_key(sessions: Sessions, owner: str, name: str, scopes: tuple[str, ...]) -> None:
+    """Print a new key, once: only its hash is kept."""
+    from jobs.keys import KeyNotMade, Scope, create
+
+    with told_plainly(KeyNotMade), sessions.begin() as session:
+        row, key = create(session, owner_id=owner, name=name, scopes={Scope(scope) for scope in scopes})
+    click.echo(f"key {row.id} of {row.owner_id}; it is not shown again:", err=True)
+    click.echo(key)
+
+
+@keys.command("list")
+@click.option("--owner", help="This owner's keys only.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON line each instead of a table.")
+@click.pass_obj
+def list_keys(sessions: Sessions, owner: str | None, as_json: bool) -> None:
+    """Show all keys, revoked ones too, without their secrets."""
+    from jobs.keys import document, list_all
+
+    with sessions() as session:
+        documents = [document(row) for row in list_all(session, owner)]
+    if as_json:
+        for each in documents:
+            echo_json(each)
+        return
+    echo_table(documents)
+
+
+@keys.command("revoke")
+@click.argument("key_id", metavar="ID")
+@click.pass_obj
+def revoke_key(sessions: Sessions, key_id: str) -> None:
+    """Close a key for good, from the next request on."""
+    from jobs.keys import revoke
+
+    with sessions.begin() as session:
+        is_revoked = revoke(session, key_id)
+    if not is_revoked:
+        click.echo(
+            f"enrich: there is no key {key_id} that is not revoked already; `enrich keys list` shows all", err=True
+        )
+        sys.exit(1)
+    click.echo(f"key {key_id} is revoked")
 
 
 @cli.command()
@@ -164,6 +247,20 @@ def echo_json(document: dict[str, object]) -> None:
     import json
 
     click.echo(json.dumps(document, ensure_ascii=False))
+
+
+def echo_table(documents: list[dict[str, object]]) -> None:
+    """Aligned columns under their names; nothing for no documents."""
+    if not documents:
+        return
+    lines = [[str(name) for name in documents[0]], *([_cell(value) for value in each.values()] for each in documents)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _cell(value: object) -> str:
+    return "-" if value is None else ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def main() -> None:

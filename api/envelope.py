@@ -62,5 +62,5 @@ def _close(response: Response) -> Response:
         status=response.status_code,
         duration_ms=round((time.monotonic() - g.started) * 1000, 1),
     )
-    structlog.contextvars.unbind_contextvars("request_id")
+    structlog.contextvars.unbind_contextvars("request_id", "key_id")
     return response

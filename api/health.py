@@ -41,7 +41,7 @@ def healthz() -> Response:
     summary="Is it ready?",
     description="Postgres, its schema and the storage are needed. Without Redis jobs are still accepted (`degraded`).",
     operation_id="getReadiness",
-    responses=problems("not_ready"),
+    responses=problems("not_ready", is_public=True),
 )
 @blueprint.output(ReadinessDocument, description="Jobs can be taken.", example=examples.READY)
 def readyz() -> Response:

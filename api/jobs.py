@@ -42,6 +42,7 @@ Document = dict[str, Any]
             "invalid_request",
             "invalid_address",
             "idempotency_key_reused",
+            "too_many_queued",
             "storage_unavailable",
             "database_unavailable",
         ),
@@ -50,6 +51,8 @@ Document = dict[str, Any]
 @blueprint.input(JobHeaders, location="headers", arg_name="headers")
 @blueprint.output(JobDocument, status_code=202, description="The job is accepted.", example=examples.QUEUED)
 def create_job(headers: JobHeaders) -> Response:
+    # Before the body is read: an upload would be stored already.
+    resources().quota.take(owner_id())
     job, is_new = submit(resources().sessions, resources().publisher, read_submission(headers))
     wait_s = wait_preference(headers.prefer)
     document, has_waited = read_document(job.id, wait_s or 0)

@@ -24,6 +24,12 @@ DESCRIPTION = """Give it a product photo's address, get the catalogue entry back
 Make a job, then read it until its `status` is `succeeded`, `failed` or `canceled`. Every error is a problem document
 (RFC 9457) with a stable `code`; [all codes](/docs/errors). Every answer has an `X-Request-Id`.
 """
+ACCESS_CODES = ("key_required", "key_invalid", "scope_missing", "not_local", "rate_limited", "database_unavailable")
+SECURITY_SCHEME = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "An API key, `enrich_…`. A service that was started with `enrich up` asks for none.",
+}
 REFERENCE = "#/components/schemas/{model}"
 
 Document = dict[str, Any]
@@ -43,9 +49,14 @@ def install(app: APIFlask) -> None:
     app.spec_callback = finish
 
 
-def problems(*codes: str) -> dict[int | str, Document]:
-    """The error answers of a route, for `blueprint.doc(responses=…)`. Every route may also fail unexpectedly."""
-    told = [each for each in CODES if each.code in {*codes, "internal_error"} and each.status is not None]
+def problems(*codes: str, is_public: bool = False) -> dict[int | str, Document]:
+    """The error answers of a route, for `blueprint.doc(responses=…)`. Every route may also fail unexpectedly.
+
+    Args:
+        is_public: no key is asked for (see api/auth.py).
+    """
+    usual = {"internal_error"} if is_public else {"internal_error", *ACCESS_CODES}
+    told = [each for each in CODES if each.code in usual | set(codes) and each.status is not None]
     return {status: _problem_answer(group) for status, group in groupby(told, key=attrgetter("status"))}
 
 
@@ -83,8 +94,11 @@ def finish(document: Document | str) -> Document:
     for item in document["paths"].values():
         for operation in item.values():
             operation["parameters"] = [_parameter(each) for each in operation["parameters"]]
-            for answer in operation["responses"].values():
-                answer.setdefault("headers", {})["X-Request-Id"] = _header("Names this request in our logs.")
+            for status, answer in operation["responses"].items():
+                answer.setdefault("headers", {}).update(_headers_of(status))
+            if "401" in operation["responses"]:
+                operation["security"] = [{"apiKey": []}]
+    document["components"]["securitySchemes"] = {"apiKey": SECURITY_SCHEME}
     _finish_create(document["paths"]["/v1/jobs"]["post"])
     return document
 
@@ -148,6 +162,15 @@ def _upload_schema() -> Document:
         "properties": {"file": {"type": "string", "format": "binary", "description": "The picture, exactly one."}},
     }
     return {"allOf": [file, {"$ref": REFERENCE.format(model="UploadRequest")}]}
+
+
+def _headers_of(status: str) -> Document:
+    headers = {"X-Request-Id": _header("Names this request in our logs.")}
+    if status == "401":
+        headers["WWW-Authenticate"] = _header("How to send a key.")
+    if status in ("429", "503"):
+        headers["Retry-After"] = _header("Seconds after which to try again.")
+    return headers
 
 
 def _header(description: str) -> Document:

@@ -1,6 +1,6 @@
 """Errors as RFC 9457 problem documents with a stable `code`.
 
-    RequestError (jobs/errors.py)
+    RequestError (jobs/errors.py; who may not ask at all: api/refusals.py)
     ├── InvalidRequest            422 invalid_request           names each wrong field in `errors`
     ├── MalformedJson             400 malformed_json
     ├── UploadTooLarge            413 image_too_large
@@ -143,7 +143,9 @@ def _request_error(error: RequestError) -> Response:
         members["errors"] = [dataclasses.asdict(each) for each in error.errors]
     if isinstance(error, NotReady):
         members["parts"] = error.parts
-    return problem(error.status, error.code, error.message, **members)
+    response = problem(error.status, error.code, error.message, **members)
+    response.headers.update(error.headers)
+    return response
 
 
 def _storage_down(error: StorageUnavailable) -> Response:

@@ -8,9 +8,11 @@ from typing import cast
 from flask import Flask, current_app
 from sqlalchemy import Engine
 
+from api.rate import RateLimit
 from api.waiting import Waiting
 from jobs.database import Sessions, direct_url, make_engine, make_sessions
 from jobs.queue import Publisher
+from jobs.quotas import QueuedQuota
 from jobs.settings import Settings
 from jobs.storage import Storage, open_storage
 
@@ -27,25 +29,31 @@ class Resources:
     publisher: Publisher
     storage: Storage
     waiting: Waiting
+    rate_limit: RateLimit
+    quota: QueuedQuota
 
     def close(self) -> None:
         """Ends the waits and gives all connections back."""
         self.waiting.close()
         self.publisher.close()
+        self.rate_limit.close()
         self.engine.dispose()
 
 
 def open_resources(settings: Settings) -> Resources:
     """Makes the set. Nothing is connected yet: each part connects when it is first used, after gunicorn's fork."""
     engine = make_engine(settings)
+    sessions = make_sessions(engine)
     return Resources(
         settings=settings,
         engine=engine,
-        sessions=make_sessions(engine),
+        sessions=sessions,
         publisher=Publisher(settings),
         storage=open_storage(settings),
         # At most half of the threads wait, so that the other half always answers.
         waiting=Waiting(direct_url(settings), capacity=max(1, settings.api.threads // 2)),
+        rate_limit=RateLimit(settings),
+        quota=QueuedQuota(sessions, settings.api.max_queued_jobs),
     )
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import time
 from pathlib import Path
 from typing import Any
 
 from apiflask import APIFlask
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from api.app import create_app
 from api.resources import resources_of
 from jobs.logs import configure_logs
+from jobs.loopback import refuse_exposure
 from jobs.settings import Settings
 
 KEEP_ALIVE_S = 75
@@ -21,15 +25,50 @@ KEEP_ALIVE_S = 75
 GRACEFUL_S = 25
 """For requests in flight after SIGTERM; below Kubernetes' 30 s."""
 
+HEADERS_TIMEOUT_S = 10
+
 
 def serve(settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT, then raises SystemExit."""
+    """Serves until SIGTERM or SIGINT, then raises SystemExit. Raises StartError rather than be open to a network."""
+    refuse_exposure(settings.api.host, require_key=settings.api.require_key)
     configure_logs(settings, "api")
     _Server(settings).run()
 
 
 class Worker(ThreadWorker):
-    """Lets the requests that wait for a job go when it is told to stop: they answer what they have."""
+    """Threads for requests, with two additions to gunicorn's own.
+
+    Requests that wait for a job go when it is told to stop: they answer what they have. And no thread reads from a
+    caller without end: gunicorn's sockets have no timeout once the first byte has come, so that a caller who vanished
+    within an upload, or who sends a byte a minute, would hold a thread for ever.
+    """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._read_until: dict[TConn, float] = {}
+
+    def handle(self, conn: TConn) -> Any:
+        limit_s = resources_of(self.wsgi).settings.api.read_timeout_s
+        self._read_until[conn] = time.monotonic() + min(limit_s, HEADERS_TIMEOUT_S)
+        try:
+            return super().handle(conn)
+        finally:
+            self._read_until.pop(conn, None)
+
+    def handle_request(self, req: Any, conn: TConn) -> Any:
+        # The headers are there; what follows is the body, read by the application.
+        self._read_until[conn] = time.monotonic() + resources_of(self.wsgi).settings.api.read_timeout_s
+        return super().handle_request(req, conn)
+
+    def notify(self) -> None:
+        """Called about once a second by the main loop."""
+        super().notify()
+        now = time.monotonic()
+        for conn, read_until in list(self._read_until.items()):
+            if now > read_until:
+                # Only the reading side: an answer that takes its time is still sent.
+                with contextlib.suppress(OSError):
+                    conn.sock.shutdown(socket.SHUT_RD)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         super().handle_exit(sig, frame)

@@ -35,6 +35,8 @@ def make_engine(settings: Settings) -> Engine:
         pool_timeout=10,
         # A restarted server leaves dead connections in the pool; this finds them before a statement does.
         pool_pre_ping=True,
+        # Errors would show the values of a statement, and among them are presigned addresses.
+        hide_parameters=True,
         connect_args={
             "connect_timeout": settings.database.connect_timeout_s,
             # PgBouncer in transaction mode hands each transaction another server connection.

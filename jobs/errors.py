@@ -25,6 +25,7 @@ Messages are shown to callers: they say what to do, and never what our network l
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -108,10 +109,14 @@ class InternalError(JobError):
 
 
 class RequestError(EnrichError):
-    """A request that cannot be served; `status` is the HTTP status of the answer."""
+    """A request that cannot be served; `status` is the HTTP status of the answer, `headers` what it carries beside."""
 
     status: ClassVar[int] = 400
     code = "bad_request"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {}
 
 
 class JobNotFound(RequestError):
@@ -136,3 +141,15 @@ class IdempotencyConflict(RequestError):
 class InvalidAddress(RequestError):
     status = 422
     code = "invalid_address"
+
+
+class TooManyQueued(RequestError):
+    """The owner has as many waiting jobs as one may have."""
+
+    status = 429
+    code = "too_many_queued"
+    retryable = True
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": "10"}

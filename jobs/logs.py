@@ -9,6 +9,7 @@ from typing import cast
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
+from jobs.masking import mask_line
 from jobs.settings import Settings
 
 # Libraries that would tell every request or message at `info`.
@@ -49,7 +50,11 @@ def configure_logs(settings: Settings, process: str) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _renderer(settings)],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _renderer(settings),
+                mask_line,
+            ],
         )
     )
     root = logging.getLogger()

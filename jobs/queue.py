@@ -19,11 +19,14 @@ from kombu.exceptions import OperationalError
 from redis import Redis
 from redis.exceptions import RedisError
 
+from jobs.breaker import Breaker
 from jobs.settings import Settings
 from jobs.tables import Lane
 
 TASK_NAME = "enrich"
 MESSAGE_VERSION = 1
+PUBLISH_REST_S = 1.0
+"""After a failure nobody publishes for this long: callers must not wait, one by one, for a Redis that is gone."""
 PUBLISHED_AT_HEADER = "published_at"
 
 
@@ -99,6 +102,7 @@ class Publisher:
             settings.queue.url.get_secret_value(), socket_connect_timeout=2, socket_timeout=5
         )
         self._chunk_size = settings.queue.chunk_size
+        self._breaker = Breaker(PUBLISH_REST_S)
 
     def publish(self, job_ids: Sequence[uuid.UUID], lane: Lane, published_at: dt.datetime) -> None:
         """Sends the ids, as many to a message as the lane allows. Raises QueueUnavailable; some may have been sent."""
@@ -107,6 +111,8 @@ class Publisher:
             self._send([str(job_id) for job_id in job_ids[start : start + size]], lane, published_at)
 
     def _send(self, job_ids: list[str], lane: Lane, published_at: dt.datetime) -> None:
+        if not self._breaker.may_try():
+            raise QueueUnavailable("the queue did not answer a moment ago")
         try:
             self._celery.send_task(
                 TASK_NAME,
@@ -118,7 +124,9 @@ class Publisher:
                 retry=False,
             )
         except (OperationalError, RedisError, OSError) as error:
+            self._breaker.failed()
             raise QueueUnavailable("the queue did not take the message") from error
+        self._breaker.worked()
 
     def look(self, lane: Lane) -> QueueState:
         """Length and oldest message of the lane's list. Raises QueueUnavailable."""

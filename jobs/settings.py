@@ -132,7 +132,14 @@ class ApiSettings(_Group):
     threads: int = Field(16, ge=2, description="requests served at once")
     max_wait_s: int = Field(60, ge=0, description="longest `wait=N`")
     max_request_bytes: int = Field(33 * MIB, ge=1, description="largest request body")
+    read_timeout_s: Seconds = Field(120, description="limit for receiving one request; its headers have 10 s at most")
     page_size: int = Field(100, ge=1, le=1000, description="most jobs in one page of a list")
+    require_key: bool = Field(
+        True, description="false: no key is asked for, and only requests of this machine are taken; `enrich up` sets it"
+    )
+    rate_per_s: float = Field(100, gt=0, description="requests per second that a key may make in the long run")
+    rate_burst: int = Field(200, ge=1, description="requests that a key may make at once after a pause")
+    max_queued_jobs: int = Field(100_000, ge=1, description="jobs of one owner that may wait at a time")
 
 
 class Settings(BaseSettings):

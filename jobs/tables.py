@@ -64,6 +64,7 @@ class Base(DeclarativeBase):
         dt.datetime: DateTime(timezone=True),
         # `json` keeps the order of the keys as we wrote them, `jsonb` does not. None is SQL's NULL, not JSON's null.
         dict[str, Any]: JSON(none_as_null=True),
+        list[str]: JSON(),
     }
 
 
@@ -171,3 +172,20 @@ class BundleRow(Base):
     registered_at: Mapped[dt.datetime] = mapped_column(server_default=func.now())
 
     __table_args__ = (UniqueConstraint("owner_id", "name", "version"),)
+
+
+class ApiKey(Base):
+    """A caller's credential. `id` is the key's public part; of the secret only its SHA-256 is kept."""
+
+    __tablename__ = "api_key"
+
+    id: Mapped[str] = mapped_column(String(12), primary_key=True)
+    owner_id: Mapped[str]
+    name: Mapped[str]
+    secret_sha256: Mapped[str] = mapped_column(String(64))
+    scopes: Mapped[list[str]]
+    created_at: Mapped[dt.datetime] = mapped_column(server_default=func.now())
+    last_used_at: Mapped[dt.datetime | None]
+    revoked_at: Mapped[dt.datetime | None]
+
+    __table_args__ = (Index("ix_api_key_owner", "owner_id", "created_at"),)

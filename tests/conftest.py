@@ -14,6 +14,7 @@ from redis import Redis
 from jobs.database import Sessions, make_engine, make_sessions, migrate
 from jobs.queue import Publisher
 from jobs.settings import (
+    ApiSettings,
     DatabaseSettings,
     FetchSettings,
     QueueSettings,
@@ -64,6 +65,7 @@ def new_settings(postgres_url: str, redis_url: str, migrated_template: str) -> N
             queue=QueueSettings(url=SecretStr(redis_url)),
             storage=StorageSettings(folder=folder / "uploads"),
             fetch=FetchSettings(allow_networks=LOOPBACK),
+            api=ApiSettings(require_key=False),
         )
         servers.drop_database(postgres_url, database_url)
 

@@ -1,5 +1,7 @@
 // Talks to our own API: makes jobs, waits for their end, turns problems into sentences.
 
+import { askForKey, keyHeaders } from "./key.js";
+
 const WAIT_S = 20;
 const PAUSE_MS = 700;
 const FINAL = new Set(["succeeded", "failed", "canceled"]);
@@ -32,7 +34,7 @@ export async function* follow(job) {
       job = await ask(`/v1/jobs/${job.id}?wait=${WAIT_S}`);
       misses = 0;
     } catch (error) {
-      if (error instanceof Refused && error.status < 500) throw error;
+      if (error instanceof Refused && error.status < 500 && error.status !== 429) throw error;
       misses += 1;
       if (misses > 20) throw error;
     }
@@ -45,13 +47,15 @@ export async function* follow(job) {
 async function ask(path, options = {}) {
   let answer;
   try {
-    answer = await fetch(path, options);
+    answer = await fetch(path, { ...options, headers: { ...options.headers, ...keyHeaders() } });
   } catch {
     throw new Refused("The service does not answer. Is it running?");
   }
   const document = await answer.json().catch(() => ({}));
   if (answer.ok) return document;
-  throw refusal(answer.status, document);
+  const error = refusal(answer.status, document);
+  if (answer.status === 401) askForKey(error.message);
+  throw error;
 }
 
 function refusal(status, problem) {

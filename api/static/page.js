@@ -2,6 +2,7 @@
 
 import { cancel, follow, isFinal, makeFromAddress, makeFromFile, readModel } from "./api.js";
 import { Card } from "./card.js";
+import { onKey } from "./key.js";
 
 const AT_ONCE = 4;
 
@@ -48,6 +49,7 @@ async function run(card, make) {
     if (isFinal(job)) say(card.find(".name").textContent || card.find(".words").textContent);
   } catch (error) {
     card.showState("refused", error.message);
+    card.element.dataset.code = error.code ?? "";
     say(error.message);
   }
 }
@@ -107,11 +109,21 @@ window.addEventListener("paste", (event) => {
   if (event.clipboardData.files.length) {
     event.preventDefault();
     takeFiles(event.clipboardData.files);
-  } else if (document.activeElement !== url) {
+  } else if (!["url", "key"].includes(document.activeElement.id)) {
     takeAddress(event.clipboardData.getData("text/plain"));
   }
 });
-readModel().then(
-  (model) => (document.getElementById("model").textContent += ` Model: ${model.bundle} ${model.version}.`),
-  () => {},
-);
+
+function showModel() {
+  readModel().then(
+    (model) => (document.getElementById("model").textContent += ` Model: ${model.bundle} ${model.version}.`),
+    () => {},
+  );
+}
+
+// What was refused for want of a key is sent by itself now.
+onKey(() => {
+  showModel();
+  for (const again of document.querySelectorAll("[data-state=refused][data-code^=key_] .again")) again.click();
+});
+showModel();

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 DATABASE_URL = "ENRICH_DATABASE__URL"
 QUEUE_URL = "ENRICH_QUEUE__URL"
+REQUIRE_KEY = "ENRICH_API__REQUIRE_KEY"
 HEARTBEAT_FILE = "ENRICH_WORKER__HEARTBEAT_FILE"
 # Pictures on this machine and no other: the office's routers and databases stay closed.
 LOOPBACK_NETWORKS = '["127.0.0.0/8","::1/128"]'
@@ -20,6 +23,8 @@ def child_environment(
         "ENRICH_STORAGE__FOLDER": str(data_dir / "uploads"),
         "ENRICH_FETCH__ALLOW_NETWORKS": LOOPBACK_NETWORKS,
         "ENRICH_FETCH__ALLOW_S3": '["*"]',
+        # Only requests of this machine are taken then, see api/local.py.
+        REQUIRE_KEY: "false",
         "ENRICH_LOG_FORMAT": "text",
         # Lines appear when they are written, although they go through a pipe.
         "PYTHONUNBUFFERED": "1",
@@ -31,6 +36,11 @@ def child_environment(
         "ENRICH_API__PORT": str(port),
     }
     return {**defaults, **own, **facts}
+
+
+def requires_key(own: Mapping[str, str]) -> bool:
+    """Whether the API of `enrich up` will ask for keys."""
+    return TypeAdapter(bool).validate_python(own.get(REQUIRE_KEY, "false"))
 
 
 def lane_environment(environment: Mapping[str, str], heartbeat_file: Path) -> dict[str, str]:

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from jobs.database import migrate
 from jobs.embedded.console import Console
-from jobs.embedded.environment import DATABASE_URL, QUEUE_URL, child_environment
+from jobs.embedded.environment import DATABASE_URL, QUEUE_URL, child_environment, requires_key
 from jobs.embedded.errors import PortTaken
 from jobs.embedded.folder import FolderLock, make_folder
 from jobs.embedded.guardian import Guardian
@@ -28,6 +28,7 @@ from jobs.embedded.processes import Child, Supervisor
 from jobs.embedded.redis import EmbeddedRedis
 from jobs.embedded.server import Server, is_port_free
 from jobs.embedded.stopping import StopSignals
+from jobs.loopback import refuse_exposure
 from jobs.settings import DatabaseSettings, Settings
 
 
@@ -58,6 +59,7 @@ class Up:
         """Starts everything, keeps it running until a signal, and stops everything. Raises StartError."""
         started_at = time.monotonic()
         # Before anything is started: the clearest moment to say so.
+        refuse_exposure(self.options.host, require_key=requires_key(self.environment))
         if not is_port_free(self.options.port, self.options.host):
             raise PortTaken(
                 f"Port {self.options.port} on {self.options.host} is taken: stop what listens there, "
@@ -173,10 +175,15 @@ class Up:
         networks = "addresses on this machine (127.0.0.0/8 and ::1) may be fetched; other private networks may not"
         if "ENRICH_FETCH__ALLOW_NETWORKS" in self.environment:
             networks = "private addresses may be fetched as ENRICH_FETCH__ALLOW_NETWORKS says"
+        access = "no key is asked for, and only requests of this machine are taken"
+        if requires_key(self.environment):
+            make = f"enrich keys --data-dir {self.options.data_dir} create --owner local --name me"
+            access = f"a key is asked for (-H 'Authorization: Bearer KEY'); this makes one: {make}"
         self.console.say(
             f"ready in {seconds:.1f} s: open {address}\n"
             f"  try    curl -F file=@photo.jpg -H 'Prefer: wait=30' {address}/v1/jobs\n"
             f"  note   {networks}\n"
+            f"  note   {access}\n"
             f"  stop   Ctrl-C stops all of it; what is queued goes on at the next start"
         )
 

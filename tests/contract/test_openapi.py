@@ -159,6 +159,7 @@ def test_pages_load_nothing_from_elsewhere(offline: APIFlask) -> None:
         "/assets/page.js",
         "/assets/card.js",
         "/assets/api.js",
+        "/assets/key.js",
         "/assets/page.css",
     ):
         response = client.get(path)

@@ -29,7 +29,7 @@ def default_text(default: Any) -> str:
         default = default.get_secret_value()
     if default is None:
         return "–"
-    if isinstance(default, tuple):
+    if isinstance(default, bool | tuple):
         default = json.dumps(default)
     return f"`{default}`"
 

@@ -39,7 +39,9 @@ def service(new_settings: NewSettings, tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("service")
     with new_settings(folder) as settings:
         worker = settings.worker.model_copy(update={"heartbeat_file": folder / "heartbeat"})
-        settings = settings.model_copy(update={"api": ApiSettings(port=free_port()), "worker": worker})
+        settings = settings.model_copy(
+            update={"api": ApiSettings(require_key=False, port=free_port()), "worker": worker}
+        )
         with (
             running(settings, "api", log=folder / "api.log"),
             running(settings, "worker", "--lane", "interactive", log=folder / "worker.log") as child,

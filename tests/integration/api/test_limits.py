@@ -18,7 +18,9 @@ from tests.integration.api.test_create_job import assert_problem, upload
 def small(settings: Settings) -> Iterator[FlaskClient]:
     """A service that takes pictures of 1,000 bytes in requests of 5,000."""
     fetch = settings.fetch.model_copy(update={"max_bytes": 1000})
-    app = create_app(settings.model_copy(update={"fetch": fetch, "api": ApiSettings(max_request_bytes=5000)}))
+    app = create_app(
+        settings.model_copy(update={"fetch": fetch, "api": ApiSettings(require_key=False, max_request_bytes=5000)})
+    )
     yield app.test_client()
     resources_of(app).close()
 

@@ -119,7 +119,7 @@ def test_a_wait_that_passes_answers_the_state_of_then(client: FlaskClient) -> No
 @pytest.fixture
 def narrow(settings: Settings) -> Iterator[APIFlask]:
     """A service of four threads, so two may wait, for at most three seconds."""
-    app = create_app(settings.model_copy(update={"api": ApiSettings(threads=4, max_wait_s=3)}))
+    app = create_app(settings.model_copy(update={"api": ApiSettings(require_key=False, threads=4, max_wait_s=3)}))
     yield app
     resources_of(app).close()
 
