@@ -3,7 +3,7 @@
     queued ──claim──▶ processing ──finish──▶ succeeded
       ▲                 │  │  └────fail────▶ failed
       └──release────────┘  └─cancel────────▶ canceled      (cancel also from queued)
-         retry_later, free_expired
+         retry_later, free_expired                         (retry: failed, canceled ──▶ queued)
 
 Recovery comes from leases: `claim` and `renew` write how long the worker may stay silent, `free_expired` takes back
 what it lost. Only Postgres's clock is used. Every move of a worker is fenced by (id, attempt, status = processing): one
@@ -208,6 +208,28 @@ def cancel(session: Session, owner_id: str, job_id: uuid.UUID) -> bool:
         .values(status=Status.CANCELED, finished_at=func.now(), lease_expires_at=None, next_attempt_at=None)
     )
     return _run_and_tell(session, statement)
+
+
+def retry(session: Session, owner_id: str, job_ids: Sequence[uuid.UUID], published_at: dt.datetime) -> Sequence[Job]:
+    """Puts those of the owner's jobs back that failed or were canceled; answers them. The caller publishes them.
+
+    What was counted against them is forgotten; `attempt` is not, since a worker may still be busy with an old one.
+    """
+    statement = (
+        update(Job)
+        .where(Job.id.in_(job_ids), Job.owner_id == owner_id, Job.status.in_([Status.FAILED, Status.CANCELED]))
+        .values(
+            status=Status.QUEUED,
+            retries=0,
+            crashes=0,
+            error=None,
+            started_at=None,
+            finished_at=None,
+            next_attempt_at=None,
+            published_at=published_at,
+        )
+    )
+    return session.scalars(statement.returning(Job).execution_options(synchronize_session=False)).all()
 
 
 def free_expired(session: Session, max_crashes: int, limit: int) -> tuple[int, int]:
