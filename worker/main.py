@@ -16,6 +16,7 @@ from jobs.queue import MESSAGE_VERSION, TASK_NAME, make_celery, queue_name
 from jobs.settings import Settings
 from jobs.tables import Lane
 from worker.chunks import Chunks
+from worker.drain import Drain, leave
 from worker.runtime import open_runtime
 
 log = get_logger(__name__)
@@ -33,7 +34,12 @@ def run(settings: Settings, lane: str) -> int:
     warnings.filterwarnings("ignore", category=SecurityWarning)
     with open_runtime(settings) as runtime:
         app = make_worker_app(settings, Lane(lane), runtime.chunks)
-        return _serve(app, settings, Lane(lane))
+        drain = Drain(runtime.chunks.stop, runtime.chunks.let_go, settings.worker.grace_s)
+        signals.worker_shutting_down.connect(lambda **_: drain.begin(), weak=False)
+        status = _serve(app, settings, Lane(lane))
+    if not runtime.chunks.is_quiet:
+        leave(status)
+    return status
 
 
 def make_worker_app(settings: Settings, lane: Lane, chunks: Chunks) -> Celery:
@@ -48,7 +54,6 @@ def make_worker_app(settings: Settings, lane: Lane, chunks: Chunks) -> Celery:
             return
         chunks.run([uuid.UUID(job_id) for job_id in job_ids])
 
-    signals.worker_shutting_down.connect(lambda **_: chunks.stop(), weak=False)
     return app
 
 
