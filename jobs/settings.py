@@ -117,6 +117,9 @@ class WorkerSettings(_Group):
     grace_s: Seconds = Field(
         20, description="limit from SIGTERM to the exit; at half of it, jobs that still run are given back"
     )
+    max_rss_mib: int | None = Field(
+        None, ge=1, description="a worker with more resident memory than this ends in order, to be started anew"
+    )
     heartbeat_file: Path | None = Field(None, description="touched while the worker is well; for probes")
 
 

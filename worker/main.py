@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import socket
 import uuid
 import warnings
@@ -17,6 +19,7 @@ from jobs.settings import Settings
 from jobs.tables import Lane
 from worker.chunks import Chunks
 from worker.drain import Drain, leave
+from worker.memory import MemoryGuard
 from worker.runtime import open_runtime
 
 log = get_logger(__name__)
@@ -36,7 +39,11 @@ def run(settings: Settings, lane: str) -> int:
         app = make_worker_app(settings, Lane(lane), runtime.chunks)
         drain = Drain(runtime.chunks.stop, runtime.chunks.let_go, settings.worker.grace_s)
         signals.worker_shutting_down.connect(lambda **_: drain.begin(), weak=False)
+        # Through the signal, so that Celery takes part; not before it listens to it.
+        guard = MemoryGuard(settings.worker.max_rss_mib, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        signals.worker_ready.connect(lambda **_: guard.start(), weak=False)
         status = _serve(app, settings, Lane(lane))
+        guard.close()
     if not runtime.chunks.is_quiet:
         leave(status)
     return status

@@ -80,6 +80,18 @@ def test_a_worker_that_is_told_to_stop_loses_and_repeats_nothing(
         assert not session.scalar(select(func.sum(Job.crashes))), f"nothing was repeated ({left} jobs were left)"
 
 
+def test_a_worker_that_has_grown_too_large_ends_in_order(
+    settings: Settings, sessions: Sessions, publisher: Publisher, images: ImageServer, start_worker: StartWorker
+) -> None:
+    settings = settings.model_copy(update={"worker": settings.worker.model_copy(update={"max_rss_mib": 100})})
+    jobs = [new_job(sessions, publisher, images.url(f"/good.jpg?large={number}")).id for number in range(20)]
+    with start_worker(settings) as worker:
+        assert worker.wait(30) == 0
+    rows = [read_job(sessions, job_id) for job_id in jobs]
+    assert {row.status for row in rows} <= {"queued", "succeeded"}
+    assert {(row.crashes, row.retries) for row in rows} == {(0, 0)}
+
+
 @pytest.mark.parametrize("lane", [Lane.INTERACTIVE, Lane.BULK])
 def test_jobs_that_hang_on_a_silent_server_are_given_back_within_the_grace(
     settings: Settings,
