@@ -17,6 +17,7 @@ from jobs.logs import configure_logs, get_logger
 from jobs.queue import MESSAGE_VERSION, TASK_NAME, make_celery, queue_name
 from jobs.settings import Settings
 from jobs.tables import Lane
+from worker.acks import LoudRequest
 from worker.chunks import Chunks
 from worker.drain import Drain, leave
 from worker.memory import MemoryGuard
@@ -53,7 +54,7 @@ def make_worker_app(settings: Settings, lane: Lane, chunks: Chunks) -> Celery:
     """The lane's Celery application with our one task."""
     app = make_celery(settings, lane)
 
-    @app.task(name=TASK_NAME, acks_late=True, ignore_result=True)
+    @app.task(name=TASK_NAME, acks_late=True, ignore_result=True, Request=LoudRequest)
     def enrich(job_ids: Sequence[str], v: int, published_at: str) -> None:
         if v != MESSAGE_VERSION:
             # A newer publisher's message. The sweeper publishes the jobs again, for a worker that understands.
