@@ -116,3 +116,14 @@ def test_jobs_that_hang_on_a_silent_server_are_given_back_within_the_grace(
     with Redis.from_url(settings.queue.url.get_secret_value()) as redis:
         assert redis.llen(queue_name(lane)) == 6 - is_done, "each is published again, once"
         assert redis.hlen(unacked_key(lane)) == 0, "all that was taken is acked"
+
+
+def test_a_chunk_that_takes_too_long_fails_only_what_has_not_ended(
+    settings: Settings, sessions: Sessions, publisher: Publisher, images: ImageServer, start_worker: StartWorker
+) -> None:
+    impatient = JobSettings(chunk_deadline_s=2, max_retries=0)
+    settings = settings.model_copy(update={"jobs": impatient})
+    jobs = [new_job(sessions, publisher, images.url(path), lane=Lane.BULK).id for path in ("/silent?late", "/good.jpg")]
+    with start_worker(settings, "bulk"):
+        wait_until(lambda: open_jobs(sessions) == 0, 20, "both jobs to end")
+    assert outcomes(sessions, jobs) == ["deadline_exceeded", "succeeded"]
