@@ -242,6 +242,25 @@ def submit(sources: tuple[str, ...], wait: bool, api_url: str, api_key: str | No
     sys.exit(1 if has_failed else 0)
 
 
+@cli.group("jobs")
+def jobs_commands() -> None:
+    """Work on the record's jobs."""
+
+
+@jobs_commands.command("retry")
+@click.option("--failed", is_flag=True, help="Those that failed; so far the only choice, and it must be made.")
+@click.option("--code", help="Only those with this error code, such as fetch_failed.")
+@click.option("--owner", default="local", show_default=True, help="Whose jobs.")
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many, oldest first; all if unset.")
+def retry_jobs(failed: bool, code: str | None, owner: str, limit: int | None) -> None:
+    """Put failed jobs back into the queue; prints how many."""
+    from jobs.retrying import retry_from_settings
+
+    if not failed:
+        raise click.UsageError("Say which jobs: --failed.")
+    echo_json({"retried": retry_from_settings(read_settings(), owner, code=code, limit=limit)})
+
+
 def echo_json(document: dict[str, object]) -> None:
     """One line on standard output, flushed: others read it while we go on."""
     import json

@@ -1,4 +1,4 @@
-"""The routes of jobs: make, read, list, cancel."""
+"""The routes of jobs: make, read, list, cancel, retry."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from api.intake import read_submission, wait_preference
 from api.openapi import ended_answer, problems
 from api.resources import resources
 from api.schemas import JobDocument, JobHeaders, JobPage, JobsQuery, WaitQuery
-from jobs import lifecycle, queries
+from jobs import lifecycle, queries, retrying
 from jobs.errors import JobConflict, JobNotFound
 from jobs.submission import submit
 from jobs.tables import Status
@@ -117,6 +117,24 @@ def cancel_job(job_id: str) -> Response:
     if document["status"] != Status.CANCELED:
         raise JobConflict(f"the job has {document['status']} already; there is nothing to cancel")
     return jsonify(document)
+
+
+@blueprint.post("/<job_id>/retry")
+@blueprint.doc(
+    summary="Retry a job",
+    description="Puts a failed or canceled job back into the queue under its id, with all its tries.",
+    operation_id="retryJob",
+    responses=problems("job_not_found", "job_conflict", "database_unavailable"),
+)
+@blueprint.output(JobDocument, status_code=202, description="The job, queued again.", example=examples.QUEUED)
+def retry_job(job_id: str) -> Response:
+    has_begun = retrying.retry(resources().sessions, resources().publisher, owner_id(), parse_job_id(job_id))
+    document = _read(parse_job_id(job_id))
+    if not has_begun:
+        raise JobConflict(f"the job is {document['status']}; only a failed or canceled one can be tried again")
+    response = jsonify(document)
+    response.status_code = 202
+    return response
 
 
 def read_document(job_id: uuid.UUID, wait_s: int) -> tuple[Document, bool]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import math
 import time
 import uuid
 from collections.abc import Callable
 
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from jobs.database import Sessions
@@ -52,19 +54,32 @@ class Sweeper:
         self._publisher = publisher
         self._clock = clock
         self._empty_since: dict[Lane, float] = {}
+        self._lenient_until = -math.inf
 
     def sweep(self) -> Swept | None:
         """One round; None when another courier holds the lock. Raises QueueUnavailable after the leases were freed."""
+        try:
+            return self._sweep()
+        except DBAPIError:
+            # While Postgres was away nobody could renew a lease: workers get the time to do it before we judge them.
+            self._lenient_until = self._clock() + self._settings.jobs.lease_s
+            raise
+
+    def _sweep(self) -> Swept | None:
         with self._sessions.begin() as session:
             if not _lock(session):
                 return None
-            limit = self._settings.courier.sweep_limit
-            requeued, poisoned = free_expired(session, self._settings.jobs.max_crashes, limit)
+            requeued, poisoned = self._free(session)
         published = sum(self._publish_lost(lane) for lane in Lane)
         swept = Swept(requeued, poisoned, published)
         if swept != Swept():
             log.info("swept", **dataclasses.asdict(swept))
         return swept
+
+    def _free(self, session: Session) -> tuple[int, int]:
+        if self._clock() < self._lenient_until:
+            return 0, 0
+        return free_expired(session, self._settings.jobs.max_crashes, self._settings.courier.sweep_limit)
 
     def _publish_lost(self, lane: Lane) -> int:
         state = self._publisher.look(lane)

@@ -3,7 +3,7 @@
     queued ──claim──▶ processing ──finish──▶ succeeded
       ▲                 │  │  └────fail────▶ failed
       └──release────────┘  └─cancel────────▶ canceled      (cancel also from queued)
-         retry_later, free_expired
+         fail_or_retry, crash, free_expired                (retry: failed, canceled ──▶ queued)
 
 Recovery comes from leases: `claim` and `renew` write how long the worker may stay silent, `free_expired` takes back
 what it lost. Only Postgres's clock is used. Every move of a worker is fenced by (id, attempt, status = processing): one
@@ -43,6 +43,7 @@ class Claim:
     is_upload: bool
     lane: Lane
     retries: int
+    crashes: int
     queued_ms: float
 
 
@@ -71,13 +72,17 @@ class Outcome:
     is_degraded: bool = False
 
 
-def claim(session: Session, job_ids: Sequence[uuid.UUID], lease_s: float) -> list[Claim]:
+def claim(
+    session: Session, job_ids: Sequence[uuid.UUID], lease_s: float, max_crashes: int | None = None
+) -> list[Claim]:
     """Takes those of the jobs that are free: queued and due, or left by a worker whose lease ran out.
 
-    What is not in the answer is not ours: finished, canceled, or held by somebody else.
+    What is not in the answer is not ours: finished, canceled, or held by somebody else; or its worker died for the
+    `max_crashes`th time, which `free_expired` will make poison.
     """
     is_due = or_(Job.next_attempt_at.is_(None), Job.next_attempt_at <= func.now())
-    is_free = or_(and_(Job.status == Status.QUEUED, is_due), _is_expired())
+    is_left = _is_expired() if max_crashes is None else and_(_is_expired(), Job.crashes + 1 < max_crashes)
+    is_free = or_(and_(Job.status == Status.QUEUED, is_due), is_left)
     # Locked in one order, and what another claim holds is left to it: two twins of a chunk cannot deadlock.
     free = (
         select(Job.id).where(Job.id.in_(job_ids), is_free).order_by(Job.id).with_for_update(skip_locked=True).subquery()
@@ -108,6 +113,7 @@ def _claim(job: Job, queued_ms: float) -> Claim:
         is_upload=job.is_upload,
         lane=Lane(job.lane),
         retries=job.retries,
+        crashes=job.crashes,
         queued_ms=queued_ms,
     )
 
@@ -195,6 +201,19 @@ def release(session: Session, claim: Claim) -> bool:
     return _put_back(session, claim, next_attempt_at=None)
 
 
+def crash(session: Session, claim: Claim, max_crashes: int) -> bool:
+    """After the process that ran this job alone died: puts it back, or fails it as poison. True = put back."""
+    crashes = claim.crashes + 1
+    if crashes < max_crashes:
+        return _put_back(session, claim, crashes=crashes, next_attempt_at=None)
+    _end(session, claim, status=Status.FAILED, crashes=crashes, error=error_document(_poison(crashes)))
+    return False
+
+
+def _poison(crashes: int) -> Poison:
+    return Poison(f"the worker died {crashes} times on this job; check the image, then retry")
+
+
 def _put_back(session: Session, claim: Claim, **values: Any) -> bool:
     statement = _fenced(claim).values(status=Status.QUEUED, lease_expires_at=None, published_at=None, **values)
     return session.execute(statement.returning(Job.id)).first() is not None
@@ -208,6 +227,28 @@ def cancel(session: Session, owner_id: str, job_id: uuid.UUID) -> bool:
         .values(status=Status.CANCELED, finished_at=func.now(), lease_expires_at=None, next_attempt_at=None)
     )
     return _run_and_tell(session, statement)
+
+
+def retry(session: Session, owner_id: str, job_ids: Sequence[uuid.UUID], published_at: dt.datetime) -> Sequence[Job]:
+    """Puts those of the owner's jobs back that failed or were canceled; answers them. The caller publishes them.
+
+    What was counted against them is forgotten; `attempt` is not, since a worker may still be busy with an old one.
+    """
+    statement = (
+        update(Job)
+        .where(Job.id.in_(job_ids), Job.owner_id == owner_id, Job.status.in_([Status.FAILED, Status.CANCELED]))
+        .values(
+            status=Status.QUEUED,
+            retries=0,
+            crashes=0,
+            error=None,
+            started_at=None,
+            finished_at=None,
+            next_attempt_at=None,
+            published_at=published_at,
+        )
+    )
+    return session.scalars(statement.returning(Job).execution_options(synchronize_session=False)).all()
 
 
 def free_expired(session: Session, max_crashes: int, limit: int) -> tuple[int, int]:
@@ -226,9 +267,7 @@ def free_expired(session: Session, max_crashes: int, limit: int) -> tuple[int, i
     for job in poisoned:
         job.status = Status.FAILED
         job.finished_at = func.now()
-        job.error = error_document(
-            Poison(f"the worker died {job.crashes} times on this job; check the image, then retry")
-        )
+        job.error = error_document(_poison(job.crashes))
         _tell(session, job.id)
     session.flush()
     return len(expired) - len(poisoned), len(poisoned)

@@ -54,6 +54,8 @@ def make_celery(settings: Settings, lane: Lane) -> Celery:
     app.conf.update(
         broker_url=settings.queue.url.get_secret_value(),
         broker_connection_retry_on_startup=True,
+        # For ever: a worker that gave up on Redis would have to be started by hand.
+        broker_connection_max_retries=None,
         broker_transport_options={
             "visibility_timeout": settings.queue.visibility_timeout_s,
             "unacked_key": unacked_key(lane),

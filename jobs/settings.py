@@ -99,7 +99,10 @@ class JobSettings(_Group):
     max_retries: int = Field(4, ge=0, description="tries after the first when an error is retryable")
     retry_base_s: Seconds = Field(2, description="wait before the first retry; doubles each time, with jitter")
     retry_max_s: Seconds = Field(300, description="longest wait before a retry")
-    max_crashes: int = Field(3, ge=1, description="a job whose worker died this often is failed as `poison`")
+    alone_after_crashes: int = Field(
+        1, ge=1, description="a job whose worker died this often runs alone in a child process from then on"
+    )
+    max_crashes: int = Field(3, ge=2, description="a job whose worker or child process died this often is `poison`")
 
 
 class WorkerSettings(_Group):
@@ -111,6 +114,12 @@ class WorkerSettings(_Group):
     max_wait_ms: float = Field(5, ge=0, description="how long a picture waits for company in its batch")
     threads: int = Field(32, ge=1, description="jobs in progress at once; about twice the batch size")
     batch_deadline_s: Seconds = Field(60, description="limit for one model call")
+    grace_s: Seconds = Field(
+        20, description="limit from SIGTERM to the exit; at half of it, jobs that still run are given back"
+    )
+    max_rss_mib: int | None = Field(
+        None, ge=1, description="a worker with more resident memory than this ends in order, to be started anew"
+    )
     heartbeat_file: Path | None = Field(None, description="touched while the worker is well; for probes")
 
 
@@ -169,6 +178,9 @@ class Settings(BaseSettings):
                 "ENRICH_QUEUE__VISIBILITY_TIMEOUT_S must be at least twice ENRICH_JOBS__CHUNK_DEADLINE_S "
                 f"({self.queue.visibility_timeout_s} < 2 × {self.jobs.chunk_deadline_s:g})"
             )
+        if self.jobs.max_crashes <= self.jobs.alone_after_crashes:
+            # Else a job would be blamed for a death that may have been its neighbour's.
+            raise ValueError("ENRICH_JOBS__MAX_CRASHES must be greater than ENRICH_JOBS__ALONE_AFTER_CRASHES")
         if self.jobs.lease_s < 2 * self.jobs.renew_every_s:
             raise ValueError("ENRICH_JOBS__LEASE_S must be at least twice ENRICH_JOBS__RENEW_EVERY_S")
         return self

@@ -2,56 +2,86 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import datetime as dt
 import threading
+import time
 import uuid
-from collections.abc import Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Executor, Future
+
+from sqlalchemy.orm import Session
 
 from jobs import lifecycle
-from jobs.database import Sessions
+from jobs.errors import DeadlineExceeded, ModelUnavailable
 from jobs.lifecycle import Claim
 from jobs.logs import get_logger
 from jobs.queue import Publisher, QueueUnavailable
-from jobs.tables import Lane
-from worker.leases import LeaseKeeper
+from worker.isolation import End, Isolation
+from worker.patience import AWAY, outlast
 from worker.pipeline import Pipeline
 
 log = get_logger(__name__)
 
+POLL_S = 0.2
+
 
 class Chunks:
-    """Runs messages. `stop()` lets jobs that have begun end, and gives back those that have not."""
+    """Runs messages.
 
-    def __init__(
-        self,
-        sessions: Sessions,
-        publisher: Publisher,
-        pipeline: Pipeline,
-        leases: LeaseKeeper,
-        executor: Executor,
-        lease_s: float,
-    ) -> None:
-        self._sessions = sessions
-        self._publisher = publisher
+    `stop()`: jobs that have begun may end, those that have not are given back. `let_go()`: the others are, too.
+    """
+
+    def __init__(self, pipeline: Pipeline, publisher: Publisher, executor: Executor, isolation: Isolation) -> None:
+        self._settings = pipeline.parts.settings.jobs
+        self._sessions = pipeline.parts.sessions
+        self._leases = pipeline.parts.leases
         self._pipeline = pipeline
-        self._leases = leases
+        self._publisher = publisher
         self._executor = executor
-        self._lease_s = lease_s
+        self._isolation = isolation
         self._stopping = threading.Event()
+        self._letting_go = threading.Event()
+        self._abandoned: set[Future[None]] = set()
 
     def stop(self) -> None:
         self._stopping.set()
 
+    def let_go(self) -> None:
+        self._stopping.set()
+        self._letting_go.set()
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no thread is still busy with a job that was taken from it."""
+        return all(future.done() for future in self._abandoned)
+
     def run(self, job_ids: Sequence[uuid.UUID]) -> None:
         """Brings those of the jobs that are free to their end. Returns when none of them is ours any more."""
-        with self._sessions.begin() as session:
-            claims = lifecycle.claim(session, job_ids, self._lease_s)
+        ends_at = time.monotonic() + self._settings.chunk_deadline_s
+        claims = self._claim(job_ids, ends_at)
         with self._leases.hold(claims):
-            if len(claims) == 1:
-                self._run_one(claims[0])
-            else:
-                list(self._executor.map(self._run_one, claims))
+            running = {
+                self._executor.submit(self._run_one, each): each for each in claims if not self._is_suspect(each)
+            }
+            for claim in filter(self._is_suspect, claims):
+                self._run_alone(claim, ends_at)
+            self._wait(running.keys(), ends_at)
+            for future, claim in running.items():
+                self._settle(future, claim)
+
+    def _claim(self, job_ids: Sequence[uuid.UUID], ends_at: float) -> list[Claim]:
+        def claim() -> list[Claim]:
+            with self._sessions.begin() as session:
+                return lifecycle.claim(session, job_ids, self._settings.lease_s, self._settings.max_crashes)
+
+        return outlast(claim, lambda: self._is_over(ends_at))
+
+    def _is_suspect(self, claim: Claim) -> bool:
+        return claim.crashes >= self._settings.alone_after_crashes
+
+    def _is_over(self, ends_at: float) -> bool:
+        return self._letting_go.is_set() or time.monotonic() > ends_at
 
     def _run_one(self, claim: Claim) -> None:
         if self._stopping.is_set():
@@ -59,15 +89,61 @@ class Chunks:
         else:
             self._pipeline.run(claim)
 
+    def _run_alone(self, claim: Claim, ends_at: float) -> None:
+        if self._stopping.is_set() or time.monotonic() > ends_at:
+            self._give_back(claim)
+            return
+        match self._isolation.run(claim, self._letting_go.is_set, ends_at):
+            case End.STOPPED:
+                self._give_back(claim)
+            case End.NOT_BEGUN:
+                self._pipeline.fail(claim, ModelUnavailable("no process could be started for this job; it is retried"))
+            case End.DIED:
+                self._count_crash(claim)
+
+    def _wait(self, running: Collection[Future[None]], ends_at: float) -> None:
+        """Returns when all have ended, or when their time is up."""
+        left: Collection[Future[None]] = running
+        while left and not self._is_over(ends_at):
+            left = concurrent.futures.wait(left, timeout=POLL_S).not_done
+
+    def _settle(self, future: Future[None], claim: Claim) -> None:
+        """What becomes of a job after the wait: one that has not ended is taken from its thread."""
+        if not future.done() or future.cancelled():
+            self._take_away(future, claim)
+        elif error := future.exception():
+            # Not even its failure could be written. The lease runs out, and another worker takes it.
+            log.error("job_abandoned", job_id=str(claim.id), why=repr(error))
+
+    def _take_away(self, future: Future[None], claim: Claim) -> None:
+        self._leases.drop(claim)  # its thread gives up at its next step
+        if not future.cancel():
+            self._abandoned = {each for each in self._abandoned if not each.done()} | {future}
+        if self._letting_go.is_set():
+            self._give_back(claim)
+        else:
+            self._pipeline.fail(claim, DeadlineExceeded("the job's chunk took too long; the job is tried again"))
+
+    def _count_crash(self, claim: Claim) -> None:
+        if self._move(claim, lambda session: lifecycle.crash(session, claim, self._settings.max_crashes)):
+            self._publish(claim)
+
     def _give_back(self, claim: Claim) -> None:
-        with self._sessions.begin() as session:
-            is_ours = lifecycle.release(session, claim)
-        if is_ours:
-            self._publish(claim.id, claim.lane)
+        if self._move(claim, lambda session: lifecycle.release(session, claim)):
+            self._publish(claim)
             log.info("job_given_back", job_id=str(claim.id))
 
-    def _publish(self, job_id: uuid.UUID, lane: Lane) -> None:
+    def _move(self, claim: Claim, move: Callable[[Session], bool]) -> bool:
+        """One transaction. False = the job was not ours any more, or Postgres is away: then its lease runs out."""
         try:
-            self._publisher.publish([job_id], lane, dt.datetime.now(dt.UTC))
+            with self._sessions.begin() as session:
+                return move(session)
+        except AWAY as error:
+            log.warning("job_left_to_its_lease", job_id=str(claim.id), why=type(error).__name__)
+            return False
+
+    def _publish(self, claim: Claim) -> None:
+        try:
+            self._publisher.publish([claim.id], claim.lane, dt.datetime.now(dt.UTC))
         except QueueUnavailable:
-            log.warning("publish_failed", job_id=str(job_id))
+            log.warning("publish_failed", job_id=str(claim.id))

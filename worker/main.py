@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import socket
 import uuid
 import warnings
@@ -15,7 +17,10 @@ from jobs.logs import configure_logs, get_logger
 from jobs.queue import MESSAGE_VERSION, TASK_NAME, make_celery, queue_name
 from jobs.settings import Settings
 from jobs.tables import Lane
+from worker.acks import LoudRequest
 from worker.chunks import Chunks
+from worker.drain import Drain, leave
+from worker.memory import MemoryGuard
 from worker.runtime import open_runtime
 
 log = get_logger(__name__)
@@ -33,14 +38,23 @@ def run(settings: Settings, lane: str) -> int:
     warnings.filterwarnings("ignore", category=SecurityWarning)
     with open_runtime(settings) as runtime:
         app = make_worker_app(settings, Lane(lane), runtime.chunks)
-        return _serve(app, settings, Lane(lane))
+        drain = Drain(runtime.chunks.stop, runtime.chunks.let_go, settings.worker.grace_s)
+        signals.worker_shutting_down.connect(lambda **_: drain.begin(), weak=False)
+        # Through the signal, so that Celery takes part; not before it listens to it.
+        guard = MemoryGuard(settings.worker.max_rss_mib, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        signals.worker_ready.connect(lambda **_: guard.start(), weak=False)
+        status = _serve(app, settings, Lane(lane))
+        guard.close()
+    if not runtime.chunks.is_quiet:
+        leave(status)
+    return status
 
 
 def make_worker_app(settings: Settings, lane: Lane, chunks: Chunks) -> Celery:
     """The lane's Celery application with our one task."""
     app = make_celery(settings, lane)
 
-    @app.task(name=TASK_NAME, acks_late=True, ignore_result=True)
+    @app.task(name=TASK_NAME, acks_late=True, ignore_result=True, Request=LoudRequest)
     def enrich(job_ids: Sequence[str], v: int, published_at: str) -> None:
         if v != MESSAGE_VERSION:
             # A newer publisher's message. The sweeper publishes the jobs again, for a worker that understands.
@@ -48,7 +62,6 @@ def make_worker_app(settings: Settings, lane: Lane, chunks: Chunks) -> Celery:
             return
         chunks.run([uuid.UUID(job_id) for job_id in job_ids])
 
-    signals.worker_shutting_down.connect(lambda **_: chunks.stop(), weak=False)
     return app
 
 

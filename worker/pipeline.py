@@ -7,9 +7,9 @@ import contextlib
 import dataclasses
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from threading import BoundedSemaphore
-from typing import Any
+from typing import Any, TypeVar
 
 from jobs import lifecycle, queries
 from jobs.database import Sessions
@@ -23,7 +23,10 @@ from model.preprocessing import Pixels
 from worker.batcher import Batcher
 from worker.fetch import Fetcher
 from worker.leases import LeaseKeeper
+from worker.patience import outlast
 from worker.picture import prepare
+
+T = TypeVar("T")
 
 log = get_logger(__name__)
 
@@ -50,7 +53,7 @@ class Pipeline:
     """Turns claims into answers. `run` never raises for what is wrong with one job."""
 
     def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+        self.parts = parts
 
     def run(self, claim: Claim) -> None:
         """Brings one claimed job to its end: answered, failed, or put back for another try."""
@@ -59,42 +62,46 @@ class Pipeline:
         except LetGo:
             log.info("job_let_go", job_id=str(claim.id))
         except JobError as error:
-            self._fail(claim, error)
+            self.fail(claim, error)
         except Exception:  # the task boundary: one job's surprise must not take its chunk along
             log.exception("job_surprised_us", job_id=str(claim.id))
-            self._fail(claim, InternalError("something went wrong on our side; it is logged under the job's id"))
+            self.fail(claim, InternalError("something went wrong on our side; it is logged under the job's id"))
 
     def _enrich(self, claim: Claim) -> None:
         timings: dict[str, Any] = {"queued_ms": round(claim.queued_ms, 1)}
         with _timed(timings, "fetch_ms"):
-            data = self._parts.fetcher.fetch(claim.address, is_upload=claim.is_upload).body
+            data = self.parts.fetcher.fetch(claim.address, is_upload=claim.is_upload).body
         asset, outcome = self._stored_answer(claim, data) or self._predict(claim, data, timings)
         self._finish(claim, asset, dataclasses.replace(outcome, timings=_complete(timings)))
 
     def _stored_answer(self, claim: Claim, data: bytes) -> tuple[SeenAsset, Outcome] | None:
         # Same owner, same bytes, same bundle version: the model would say the same again.
-        bundle = self._parts.predictor.bundle
-        with self._parts.sessions() as session:
-            return queries.find_stored_answer(session, claim.owner_id, _sha256(data), bundle.name, bundle.version)
+        bundle = self.parts.predictor.bundle
+
+        def find() -> tuple[SeenAsset, Outcome] | None:
+            with self.parts.sessions() as session:
+                return queries.find_stored_answer(session, claim.owner_id, _sha256(data), bundle.name, bundle.version)
+
+        return self._outlast(claim, find)
 
     def _predict(self, claim: Claim, data: bytes, timings: dict[str, Any]) -> tuple[SeenAsset, Outcome]:
         self._check_held(claim)
-        with _timed(timings, "decode_ms"), self._parts.decode_slots:
-            picture = prepare(data, self._parts.predictor, self._parts.settings.decode)
+        with _timed(timings, "decode_ms"), self.parts.decode_slots:
+            picture = prepare(data, self.parts.predictor, self.parts.settings.decode)
         self._check_held(claim)
         asset = SeenAsset(_sha256(data), picture.width, picture.height, picture.format, len(data))
         return asset, self._outcome(self._answer(picture.pixels, timings))
 
     def _answer(self, pixels: Pixels, timings: dict[str, Any]) -> Answer:
         try:
-            item = self._parts.batcher.submit(pixels).result(self._parts.settings.worker.batch_deadline_s)
+            item = self.parts.batcher.submit(pixels).result(self.parts.settings.worker.batch_deadline_s)
         except concurrent.futures.TimeoutError as error:
             raise DeadlineExceeded("the model did not answer in time; the job is tried again") from error
         timings |= {"model_ms": round(item.model_ms, 1), "batch_size": item.batch_size}
         return item.output
 
     def _outcome(self, answer: Answer) -> Outcome:
-        bundle = self._parts.predictor.bundle
+        bundle = self.parts.predictor.bundle
         document = answer.to_json()
         return Outcome(
             bundle_name=bundle.name,
@@ -107,24 +114,35 @@ class Pipeline:
         )
 
     def _check_held(self, claim: Claim) -> None:
-        if not self._parts.leases.is_held(claim):
+        if not self.parts.leases.is_held(claim):
             raise LetGo
 
     def _finish(self, claim: Claim, asset: SeenAsset, outcome: Outcome) -> None:
-        with self._parts.sessions() as session:
-            if not lifecycle.finish(session, claim, asset, outcome):
-                session.rollback()
-                raise LetGo
-            session.commit()
-        self._parts.leases.drop(claim)
+        if not self._outlast(claim, lambda: self._write_answer(claim, asset, outcome)):
+            raise LetGo
+        self.parts.leases.drop(claim)
         log.info("job_finished", job_id=str(claim.id), **outcome.timings)
 
-    def _fail(self, claim: Claim, error: JobError) -> None:
-        with self._parts.sessions.begin() as session:
-            is_ours = lifecycle.fail_or_retry(session, claim, error, self._parts.settings.jobs)
-        self._parts.leases.drop(claim)
+    def _write_answer(self, claim: Claim, asset: SeenAsset, outcome: Outcome) -> bool:
+        with self.parts.sessions() as session:
+            is_ours = lifecycle.finish(session, claim, asset, outcome)
+            session.commit() if is_ours else session.rollback()
+        return is_ours
+
+    def fail(self, claim: Claim, error: JobError) -> None:
+        """Ends the job as failed, or puts it back for another try when the error is one that may pass."""
+        is_ours = self._outlast(claim, lambda: self._write_failure(claim, error))
+        self.parts.leases.drop(claim)
         event = "job_failed" if is_ours else "job_let_go"
         log.info(event, job_id=str(claim.id), code=error.code, why=error.message, retries=claim.retries)
+
+    def _write_failure(self, claim: Claim, error: JobError) -> bool:
+        with self.parts.sessions.begin() as session:
+            return lifecycle.fail_or_retry(session, claim, error, self.parts.settings.jobs)
+
+    def _outlast(self, claim: Claim, action: Callable[[], T]) -> T:
+        # While Postgres is away nobody can take the job from us: what we know of it is kept until it returns.
+        return outlast(action, lambda: not self.parts.leases.is_held(claim))
 
 
 def _sha256(data: bytes) -> str:

@@ -4,32 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from threading import BoundedSemaphore
 from typing import Any
 
 from jobs import queries
-from jobs.database import Sessions, make_engine, make_sessions
-from jobs.http import GuardedClient
-from jobs.logs import get_logger
 from jobs.queue import Publisher
 from jobs.settings import Settings
-from jobs.storage import open_storage
-from model.answer import Answer
 from model.bundle import Bundle
-from model.cores import available_cores
-from model.predictor import Predictor
-from model.preprocessing import Pixels
-from worker.batcher import Batcher
+from worker.assembly import open_pipeline
 from worker.chunks import Chunks
-from worker.fetch import Fetcher
-from worker.leases import LeaseKeeper
-from worker.pipeline import Parts, Pipeline
-from worker.watch import Watch
-
-log = get_logger(__name__)
+from worker.isolation import Isolation
+from worker.pipeline import Parts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,66 +23,27 @@ class Runtime:
     """A worker that is ready to take messages."""
 
     chunks: Chunks
-    predictor: Predictor
 
 
 @contextlib.contextmanager
 def open_runtime(settings: Settings) -> Iterator[Runtime]:
     """Loads the model, tells the record of it, starts the threads; undoes all of it at the end."""
     with contextlib.ExitStack() as stack:
-        predictor = load_predictor(settings)
-        engine = make_engine(settings)
-        stack.callback(engine.dispose)
-        sessions = make_sessions(engine)
-        register(sessions, predictor)
+        pipeline = stack.enter_context(open_pipeline(settings, on_loaded=register))
         publisher = Publisher(settings)
         stack.callback(publisher.close)
-        leases = LeaseKeeper(sessions, lease_s=settings.jobs.lease_s, renew_every_s=settings.jobs.renew_every_s)
-        leases.start()
-        stack.callback(leases.close)
-        batcher = Batcher[Pixels, Answer](
-            predictor.predict,
-            max_batch_size=settings.worker.max_batch_size,
-            max_wait_ms=settings.worker.max_wait_ms,
-            deadline_s=settings.worker.batch_deadline_s,
-        )
-        stack.callback(batcher.close)
-        client = GuardedClient(settings.fetch)
-        stack.callback(client.close)
-        executor = stack.enter_context(ThreadPoolExecutor(settings.worker.threads, thread_name_prefix="job"))
-        parts = Parts(
-            settings=settings,
-            sessions=sessions,
-            fetcher=Fetcher(settings, open_storage(settings), client),
-            predictor=predictor,
-            batcher=batcher,
-            leases=leases,
-            decode_slots=BoundedSemaphore(available_cores()),
-        )
-        watch = Watch(lambda: batcher.is_hung() or not batcher.is_alive(), settings.worker.heartbeat_file)
-        watch.start()
-        stack.callback(watch.close)
-        yield Runtime(Chunks(sessions, publisher, Pipeline(parts), leases, executor, settings.jobs.lease_s), predictor)
+        isolation = Isolation(settings)
+        stack.callback(isolation.close)
+        executor = ThreadPoolExecutor(settings.worker.threads, thread_name_prefix="job")
+        # Chunks wait for their jobs by themselves; what they gave up on must not hold the process.
+        stack.callback(executor.shutdown, wait=False, cancel_futures=True)
+        yield Runtime(Chunks(pipeline, publisher, executor, isolation))
 
 
-def load_predictor(settings: Settings) -> Predictor:
-    """The bundle of the settings, warmed up."""
-    started = time.perf_counter()
-    predictor = Predictor.load(settings.worker.bundle, device=settings.worker.device)
-    predictor.warm_up()
-    log.info(
-        "model_loaded",
-        bundle=predictor.bundle.name,
-        version=predictor.bundle.version,
-        seconds=round(time.perf_counter() - started, 1),
-    )
-    return predictor
-
-
-def register(sessions: Sessions, predictor: Predictor) -> None:
+def register(parts: Parts) -> None:
     """Writes the bundle's row, from which the API tells of the model."""
-    bundle = predictor.bundle
-    with sessions.begin() as session:
+    bundle = parts.predictor.bundle
+    with parts.sessions.begin() as session:
         queries.register_bundle(
             session,
             name=bundle.name,

@@ -179,6 +179,33 @@ def test_a_released_job_is_free_again_and_nothing_is_counted(sessions: Sessions,
     assert (row.status, row.crashes, row.retries) == (Status.QUEUED, 0, 0)
 
 
+def test_a_job_that_kills_the_process_it_is_alone_in_is_put_back_once_and_then_poison(
+    sessions: Sessions, publisher: Publisher
+) -> None:
+    job = new_job(sessions, publisher)
+    claim_job(sessions, job.id, lease_s=0)
+    has_gone_back = []
+    for _ in range(2):
+        claim = claim_job(sessions, job.id)
+        assert claim is not None
+        with sessions.begin() as session:
+            has_gone_back.append(lifecycle.crash(session, claim, JobSettings().max_crashes))
+    assert has_gone_back == [True, False]
+    row = read_job(sessions, job.id)
+    assert (row.status, row.crashes) == (Status.FAILED, 3)
+    assert row.error is not None
+    assert row.error["code"] == "poison"
+
+
+def test_a_job_whose_next_crash_was_its_last_is_left_to_the_sweeper(sessions: Sessions, publisher: Publisher) -> None:
+    job = new_job(sessions, publisher)
+    claim_job(sessions, job.id, lease_s=0)
+    with sessions.begin() as session:
+        assert lifecycle.claim(session, [job.id], 15, max_crashes=1) == []
+    with sessions.begin() as session:
+        assert lifecycle.free_expired(session, 1, 10) == (0, 1)
+
+
 def test_the_same_bytes_are_one_asset(sessions: Sessions, publisher: Publisher) -> None:
     for owner_id in ("a", "a", "b"):
         claim = claim_job(sessions, new_job(sessions, publisher, owner_id=owner_id).id)

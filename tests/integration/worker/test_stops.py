@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import pytest
+from redis import Redis
 from sqlalchemy import func, select
 
 from courier.sweeper import Sweeper
 from jobs.database import Sessions
-from jobs.queue import Publisher
+from jobs.queue import Publisher, queue_name, unacked_key
 from jobs.settings import JobSettings, Settings
 from jobs.tables import Job, Lane, Result, Status
 from tests.image_server import ImageServer
@@ -76,3 +78,52 @@ def test_a_worker_that_is_told_to_stop_loses_and_repeats_nothing(
     with sessions() as session:
         assert session.scalar(select(func.count()).select_from(Result)) == 300
         assert not session.scalar(select(func.sum(Job.crashes))), f"nothing was repeated ({left} jobs were left)"
+
+
+def test_a_worker_that_has_grown_too_large_ends_in_order(
+    settings: Settings, sessions: Sessions, publisher: Publisher, images: ImageServer, start_worker: StartWorker
+) -> None:
+    settings = settings.model_copy(update={"worker": settings.worker.model_copy(update={"max_rss_mib": 100})})
+    jobs = [new_job(sessions, publisher, images.url(f"/good.jpg?large={number}")).id for number in range(20)]
+    with start_worker(settings) as worker:
+        assert worker.wait(30) == 0
+    rows = [read_job(sessions, job_id) for job_id in jobs]
+    assert {row.status for row in rows} <= {"queued", "succeeded"}
+    assert {(row.crashes, row.retries) for row in rows} == {(0, 0)}
+
+
+@pytest.mark.parametrize("lane", [Lane.INTERACTIVE, Lane.BULK])
+def test_jobs_that_hang_on_a_silent_server_are_given_back_within_the_grace(
+    settings: Settings,
+    sessions: Sessions,
+    publisher: Publisher,
+    images: ImageServer,
+    start_worker: StartWorker,
+    lane: Lane,
+) -> None:
+    settings = settings.model_copy(update={"worker": settings.worker.model_copy(update={"grace_s": 6})})
+    jobs = [new_job(sessions, publisher, images.url(f"/silent?{number}"), lane=lane).id for number in range(5)]
+    good = new_job(sessions, publisher, images.url("/good.jpg"), lane=lane).id
+    begun = 2 if lane is Lane.BULK else 5  # messages in progress at once
+    with start_worker(settings, lane) as worker:
+        wait_until(lambda: outcomes(sessions, jobs).count("processing") == begun, 20, "the jobs to be claimed")
+        started = time.monotonic()
+        assert stop(worker) == 0
+        assert 2 < time.monotonic() - started < 6, "after half of the grace, and before its end"
+    rows = [read_job(sessions, job_id) for job_id in jobs]
+    assert {(row.status, row.crashes, row.retries) for row in rows} == {("queued", 0, 0)}
+    is_done = read_job(sessions, good).status == Status.SUCCEEDED
+    with Redis.from_url(settings.queue.url.get_secret_value()) as redis:
+        assert redis.llen(queue_name(lane)) == 6 - is_done, "each is published again, once"
+        assert redis.hlen(unacked_key(lane)) == 0, "all that was taken is acked"
+
+
+def test_a_chunk_that_takes_too_long_fails_only_what_has_not_ended(
+    settings: Settings, sessions: Sessions, publisher: Publisher, images: ImageServer, start_worker: StartWorker
+) -> None:
+    impatient = JobSettings(chunk_deadline_s=2, max_retries=0)
+    settings = settings.model_copy(update={"jobs": impatient})
+    jobs = [new_job(sessions, publisher, images.url(path), lane=Lane.BULK).id for path in ("/silent?late", "/good.jpg")]
+    with start_worker(settings, "bulk"):
+        wait_until(lambda: open_jobs(sessions) == 0, 20, "both jobs to end")
+    assert outcomes(sessions, jobs) == ["deadline_exceeded", "succeeded"]

@@ -1,0 +1,78 @@
+"""The part of a worker that turns claims into answers, put together: for the worker itself and for its child alike."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from threading import BoundedSemaphore
+
+from jobs.database import make_engine, make_sessions
+from jobs.http import GuardedClient
+from jobs.logs import get_logger
+from jobs.settings import Settings
+from jobs.storage import open_storage
+from model.answer import Answer
+from model.cores import available_cores
+from model.predictor import Predictor
+from model.preprocessing import Pixels
+from worker.batcher import Batcher
+from worker.fetch import Fetcher
+from worker.leases import LeaseKeeper
+from worker.pipeline import Parts, Pipeline
+from worker.watch import Watch
+
+log = get_logger(__name__)
+
+
+@contextlib.contextmanager
+def open_pipeline(settings: Settings, on_loaded: Callable[[Parts], None] = lambda parts: None) -> Iterator[Pipeline]:
+    """Model, batcher, leases, connections, and the watch over them; closed in the opposite order.
+
+    on_loaded: called before the heartbeat tells that we are ready.
+    """
+    with contextlib.ExitStack() as stack:
+        predictor = load_predictor(settings)
+        engine = make_engine(settings)
+        stack.callback(engine.dispose)
+        sessions = make_sessions(engine)
+        leases = LeaseKeeper(sessions, lease_s=settings.jobs.lease_s, renew_every_s=settings.jobs.renew_every_s)
+        leases.start()
+        stack.callback(leases.close)
+        batcher = Batcher[Pixels, Answer](
+            predictor.predict,
+            max_batch_size=settings.worker.max_batch_size,
+            max_wait_ms=settings.worker.max_wait_ms,
+            deadline_s=settings.worker.batch_deadline_s,
+        )
+        stack.callback(batcher.close)
+        client = GuardedClient(settings.fetch)
+        stack.callback(client.close)
+        parts = Parts(
+            settings=settings,
+            sessions=sessions,
+            fetcher=Fetcher(settings, open_storage(settings), client),
+            predictor=predictor,
+            batcher=batcher,
+            leases=leases,
+            decode_slots=BoundedSemaphore(available_cores()),
+        )
+        on_loaded(parts)
+        watch = Watch(lambda: batcher.is_hung() or not batcher.is_alive(), settings.worker.heartbeat_file)
+        watch.start()
+        stack.callback(watch.close)
+        yield Pipeline(parts)
+
+
+def load_predictor(settings: Settings) -> Predictor:
+    """The bundle of the settings, warmed up."""
+    started = time.perf_counter()
+    predictor = Predictor.load(settings.worker.bundle, device=settings.worker.device)
+    predictor.warm_up()
+    log.info(
+        "model_loaded",
+        bundle=predictor.bundle.name,
+        version=predictor.bundle.version,
+        seconds=round(time.perf_counter() - started, 1),
+    )
+    return predictor

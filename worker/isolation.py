@@ -1,0 +1,121 @@
+"""Runs suspects, jobs whose worker died before, alone in a child process, and tells how that ended."""
+
+from __future__ import annotations
+
+import enum
+import multiprocessing
+import threading
+import time
+from collections.abc import Callable
+
+from jobs.lifecycle import Claim
+from jobs.logs import get_logger
+from jobs.settings import Settings
+from worker import suspect
+
+log = get_logger(__name__)
+
+POLL_S = 0.1
+CLOSE_S = 2.0
+
+
+class End(enum.Enum):
+    """How a suspect's run ended."""
+
+    DONE = "done"  # the child brought the job to its end
+    DIED = "died"  # the child died on it, or had to be killed at the deadline
+    NOT_BEGUN = "not_begun"  # no child could be started: the job has done nothing
+    STOPPED = "stopped"  # we were told to stop; the job has done nothing
+
+
+class _Stopped(Exception):
+    pass
+
+
+class _TooLate(Exception):
+    pass
+
+
+class _Child:
+    """One child process and the line to it."""
+
+    def __init__(self, settings: Settings) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=suspect.serve, args=(settings, theirs), name="suspect", daemon=True)
+        self.process.start()
+        theirs.close()  # or we would never hear that the child is gone
+
+    def hear(self, is_stopping: Callable[[], bool], ends_at: float) -> None:
+        """Waits for the child's next word. Raises EOFError when it died, _Stopped, _TooLate."""
+        while not self.connection.poll(POLL_S):
+            if is_stopping():
+                raise _Stopped
+            if time.monotonic() > ends_at:
+                raise _TooLate
+        self.connection.recv()
+
+    def close(self, patience_s: float) -> None:
+        """Hangs up, upon which the child ends by itself; kills it when it does not."""
+        self.connection.close()
+        self.process.join(patience_s)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+        self.process.close()
+
+
+class Isolation:
+    """One child at a time, made when it is needed: a second model takes memory. Thread-safe."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._turn = threading.Lock()
+        self._child: _Child | None = None
+
+    def run(self, claim: Claim, is_stopping: Callable[[], bool], ends_at: float) -> End:
+        """Brings the job to its end in the child, which writes the answer itself. The caller keeps the lease.
+
+        ends_at: by time.monotonic(); a child that is busy then is killed.
+        """
+        while not self._turn.acquire(timeout=POLL_S):
+            if is_stopping() or time.monotonic() > ends_at:
+                return End.STOPPED
+        try:
+            end = self._run(claim, is_stopping, ends_at)
+        finally:
+            self._turn.release()
+        log.info("suspect_ended", job_id=str(claim.id), end=end.value, crashes=claim.crashes)
+        return end
+
+    def close(self) -> None:
+        """Ends the child, if there is one."""
+        with self._turn:
+            self._discard(CLOSE_S)
+
+    def _run(self, claim: Claim, is_stopping: Callable[[], bool], ends_at: float) -> End:
+        is_fresh, has_begun = self._child is None, False
+        try:
+            child = self._child = self._child or _Child(self._settings)
+            child.connection.send(claim)
+            child.hear(is_stopping, ends_at)
+            has_begun = True
+            child.hear(is_stopping, ends_at)
+        except (EOFError, OSError):
+            self._discard()
+            if has_begun:
+                return End.DIED
+            # One that left because nobody asked for long is not this job's fault.
+            return End.NOT_BEGUN if is_fresh else self._run(claim, is_stopping, ends_at)
+        except _TooLate:
+            self._discard()
+            return End.DIED if has_begun else End.NOT_BEGUN
+        except _Stopped:
+            self._discard()
+            return End.STOPPED
+        return End.DONE
+
+    def _discard(self, patience_s: float = 0.0) -> None:
+        if self._child is not None:
+            self._child.close(patience_s)
+            self._child = None
