@@ -26,8 +26,8 @@ class Augmentation:
     degrade: float
 
 
-CATALOGUE = Augmentation(crop=0.72, widen=1.12, shift=0.06, rotate=0.05, brightness=0.15, white_balance=0, degrade=0.5)
-PHOTO = Augmentation(crop=0.55, widen=1.15, shift=0.10, rotate=0.30, brightness=0.40, white_balance=0.10, degrade=0.3)
+CATALOGUE = Augmentation(crop=0.8, widen=1.1, shift=0.06, rotate=0.05, brightness=0.15, white_balance=0, degrade=0.5)
+PHOTO = Augmentation(crop=0.65, widen=1.2, shift=0.10, rotate=0.30, brightness=0.40, white_balance=0.10, degrade=0.3)
 
 
 def augment(pixels: torch.Tensor, how: Augmentation, random: torch.Generator) -> torch.Tensor:

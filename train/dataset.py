@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from train.loss import UNKNOWN
 from train.photos import Photo, gender_masks, read_photos, type_masks
 
 LIGHT_COLOURS = frozenset({"White", "Off White", "Cream", "Silver", "Grey", "Nude", "Beige", "Skin", "Steel"})
-PASTED_SHARE = 0.12
+PASTED_SHARE = 0.08
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,12 @@ def targets_of(items: Sequence[Item], taxonomy: Taxonomy, name: str) -> npt.NDAr
     )
 
 
+def photo_weights(photos: Sequence[Photo]) -> torch.Tensor:
+    """How often to draw each photo: a few senders and labels have most of them, so each counts by its square root."""
+    senders, labels = Counter(photo.sender for photo in photos), Counter(photo.label for photo in photos)
+    return torch.tensor([(senders[photo.sender] * labels[photo.label]) ** -0.5 for photo in photos])
+
+
 class BatchSource:
     """Draws augmented batches: every catalogue row once an epoch, photos at random beside them."""
 
@@ -126,6 +133,7 @@ class BatchSource:
         self.batch_size = batch_size
         self.photo_batch_size = photo_batch_size if dataset.train_photos else 0
         self.steps = max(1, len(dataset.train.items) // batch_size)
+        self._photo_weights = photo_weights(dataset.train_photos.photos if dataset.train_photos else [])
         self._can_paste = np.array(
             [item.labels.get("baseColour", "White") not in LIGHT_COLOURS for item in dataset.train.items]
         )
@@ -143,7 +151,7 @@ class BatchSource:
         if own is None or not self.photo_batch_size:
             nothing = torch.zeros(0, 0, dtype=torch.bool)
             return Batch(augment(pixels, CATALOGUE, random), targets, nothing, nothing)
-        picked = torch.randint(len(own.photos), (self.photo_batch_size,), generator=random).sort().values.numpy()
+        picked = torch.multinomial(self._photo_weights, self.photo_batch_size, generator=random).sort().values.numpy()
         photos = torch.from_numpy(own.pixels[picked])
         chosen = torch.rand(len(rows), generator=random) < PASTED_SHARE
         chosen &= torch.from_numpy(self._can_paste[rows])
