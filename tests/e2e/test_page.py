@@ -170,7 +170,8 @@ def test_the_keyboard_is_enough(page: Page) -> None:
 def test_the_documentation_works_offline(page: Page) -> None:
     page.goto("/docs")
 
-    expect(page.locator(".opblock")).to_have_count(8)
+    paths = page.request.get("/openapi.json").json()["paths"]
+    expect(page.locator(".opblock")).to_have_count(sum(len(operations) for operations in paths.values()))
     page.locator("#operations-Health-getHealth button").first.click()
     page.get_by_role("button", name="Try it out").click()
     page.get_by_role("button", name="Execute").click()

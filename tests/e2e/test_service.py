@@ -111,10 +111,13 @@ def answers_of_predict(service: Settings, files: Sequence[Path]) -> list[dict[st
 
 
 def answers_of_service(service: Settings, files: Sequence[Path]) -> list[dict[str, Any]]:
-    requests = [
-        {"fields": {"file": (file.name, file.read_bytes())}, "headers": {"Prefer": "wait=60"}} for file in files
-    ]
-    return post_all(service, requests)
+    accepted = post_all(service, [{"fields": {"file": (file.name, file.read_bytes())}} for file in files])
+    with urllib3.PoolManager() as http:
+        return [answer_of(http, f"{base(service)}/v1/jobs/{job['id']}") for job in accepted]
+
+
+def answer_of(http: urllib3.PoolManager, address: str) -> dict[str, Any]:
+    return dict(http.request("GET", f"{address}?wait=60", timeout=90).json())
 
 
 @pytest.mark.parametrize("source", ["drawn", "real"])
