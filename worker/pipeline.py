@@ -71,25 +71,26 @@ class Pipeline:
         timings: dict[str, Any] = {"queued_ms": round(claim.queued_ms, 1)}
         with _timed(timings, "fetch_ms"):
             data = self.parts.fetcher.fetch(claim.address, is_upload=claim.is_upload).body
-        asset, outcome = self._stored_answer(claim, data) or self._predict(claim, data, timings)
+        sha256 = hashlib.sha256(data).hexdigest()
+        asset, outcome = self._stored_answer(claim, sha256) or self._predict(claim, data, sha256, timings)
         self._finish(claim, asset, dataclasses.replace(outcome, timings=_complete(timings)))
 
-    def _stored_answer(self, claim: Claim, data: bytes) -> tuple[SeenAsset, Outcome] | None:
+    def _stored_answer(self, claim: Claim, sha256: str) -> tuple[SeenAsset, Outcome] | None:
         # Same owner, same bytes, same bundle version: the model would say the same again.
         bundle = self.parts.predictor.bundle
 
         def find() -> tuple[SeenAsset, Outcome] | None:
             with self.parts.sessions() as session:
-                return queries.find_stored_answer(session, claim.owner_id, _sha256(data), bundle.name, bundle.version)
+                return queries.find_stored_answer(session, claim.owner_id, sha256, bundle.name, bundle.version)
 
         return self._outlast(claim, find)
 
-    def _predict(self, claim: Claim, data: bytes, timings: dict[str, Any]) -> tuple[SeenAsset, Outcome]:
+    def _predict(self, claim: Claim, data: bytes, sha256: str, timings: dict[str, Any]) -> tuple[SeenAsset, Outcome]:
         self._check_held(claim)
         with _timed(timings, "decode_ms"), self.parts.decode_slots:
             picture = prepare(data, self.parts.predictor, self.parts.settings.decode)
         self._check_held(claim)
-        asset = SeenAsset(_sha256(data), picture.width, picture.height, picture.format, len(data))
+        asset = SeenAsset(sha256, picture.width, picture.height, picture.format, len(data))
         return asset, self._outcome(self._answer(picture.pixels, timings))
 
     def _answer(self, pixels: Pixels, timings: dict[str, Any]) -> Answer:
@@ -143,10 +144,6 @@ class Pipeline:
     def _outlast(self, claim: Claim, action: Callable[[], T]) -> T:
         # While Postgres is away nobody can take the job from us: what we know of it is kept until it returns.
         return outlast(action, lambda: not self.parts.leases.is_held(claim))
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def _complete(timings: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import urllib3
 from jobs.database import make_engine, make_sessions
 from jobs.embedded.server import free_port
 from jobs.settings import ApiSettings, Settings
+from model.answer import METADATA_KEYS
 from tests import pictures
 from tests.bench.pictures import served
 from tests.conftest import NewSettings
@@ -28,9 +29,6 @@ from tests.records import open_jobs, outcomes
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 FASHION = ROOT.parent / "shared" / "data" / "fashion"
-KEYS = [
-    "gender", "baseColour", "season", "usage", "articleType", "subCategory", "masterCategory", "productDisplayName",
-]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +76,7 @@ def test_a_thousand_jobs_at_once_all_succeed(service: Settings) -> None:
     with urllib3.PoolManager() as http:
         listed = http.request("GET", f"{base(service)}/v1/jobs?status=succeeded&limit=100").json()
     assert len(listed["jobs"]) == 100
-    assert {tuple(job["metadata"]) for job in listed["jobs"]} == {tuple(KEYS)}
+    assert {tuple(job["metadata"]) for job in listed["jobs"]} == {METADATA_KEYS}
     assert set(outcomes(sessions, [UUID(job["id"]) for job in accepted])) == {"succeeded"}
     engine.dispose()
 
