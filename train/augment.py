@@ -2,7 +2,7 @@
 
 Colour is a label, so catalogue pictures keep hue and saturation and change only a little in brightness; photos have
 no colour label and may also shift in white balance. Two in three catalogue pictures are 60x80 and season follows the
-size, so half of every batch is brought down to a random small size and back: the tier cannot be read off the blur.
+size, so a part of every batch is brought down to a random small size and back: the tier cannot be read off the blur.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Augmentation:
     degrade: float
 
 
-CATALOGUE = Augmentation(crop=0.8, widen=1.1, shift=0.06, rotate=0.05, brightness=0.15, white_balance=0, degrade=0.5)
+CATALOGUE = Augmentation(crop=0.85, widen=1.05, shift=0.05, rotate=0.03, brightness=0.1, white_balance=0, degrade=0.2)
 PHOTO = Augmentation(crop=0.65, widen=1.2, shift=0.10, rotate=0.30, brightness=0.40, white_balance=0.10, degrade=0.3)
 
 

@@ -18,6 +18,7 @@ from train.catalogue import Item, count_taxonomy, read_catalogue
 from train.images import ImageStore, load_pixels
 from train.loss import UNKNOWN
 from train.photos import Photo, gender_masks, read_photos, type_masks
+from train.words import count_words, word_targets
 
 LIGHT_COLOURS = frozenset({"White", "Off White", "Cream", "Silver", "Grey", "Nude", "Beige", "Skin", "Steel"})
 PASTED_SHARE = 0.08
@@ -44,9 +45,15 @@ class PhotoSplit:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Everything one training run reads. The photos' splits are None for a run without photos."""
+    """Everything one training run reads. The photos' splits are None for a run without photos.
+
+    `words` are those of the training rows' names that are worth predicting, `train_words` (N x words, bool) says which
+    row's name has which.
+    """
 
     taxonomy: Taxonomy
+    words: tuple[str, ...]
+    train_words: npt.NDArray[np.bool_]
     train: CatalogueSplit
     val: CatalogueSplit
     train_photos: PhotoSplit | None
@@ -59,6 +66,7 @@ class Batch:
 
     images: torch.Tensor
     targets: dict[str, torch.Tensor]
+    words: torch.Tensor
     types: torch.Tensor
     genders: torch.Tensor
 
@@ -75,7 +83,9 @@ def load_dataset(data: Path, photos: Path | None, size: tuple[int, int], cache: 
     def own(split: str) -> PhotoSplit | None:
         return load_photo_split(photos, rows, split, taxonomy, size, cache) if photos else None
 
-    return Dataset(taxonomy, catalogue("train"), catalogue("val"), own("train"), own("val"))
+    train = catalogue("train")
+    words = count_words(train.items)
+    return Dataset(taxonomy, words, word_targets(train.items, words), train, catalogue("val"), own("train"), own("val"))
 
 
 def load_catalogue_split(
@@ -148,13 +158,15 @@ class BatchSource:
         train, own = self.dataset.train, self.dataset.train_photos
         pixels = torch.from_numpy(train.pixels[rows])
         targets = {name: torch.from_numpy(column[rows]) for name, column in train.targets.items()}
+        words = torch.from_numpy(self.dataset.train_words[rows])
         if own is None or not self.photo_batch_size:
             nothing = torch.zeros(0, 0, dtype=torch.bool)
-            return Batch(augment(pixels, CATALOGUE, random), targets, nothing, nothing)
+            return Batch(augment(pixels, CATALOGUE, random), targets, words, nothing, nothing)
         picked = torch.multinomial(self._photo_weights, self.photo_batch_size, generator=random).sort().values.numpy()
         photos = torch.from_numpy(own.pixels[picked])
         chosen = torch.rand(len(rows), generator=random) < PASTED_SHARE
         chosen &= torch.from_numpy(self._can_paste[rows])
         pixels = paste_background(pixels, photos, chosen, random)
         images = torch.cat([augment(pixels, CATALOGUE, random), augment(photos, PHOTO, random)])
-        return Batch(images, targets, torch.from_numpy(own.types[picked]), torch.from_numpy(own.genders[picked]))
+        types, genders = torch.from_numpy(own.types[picked]), torch.from_numpy(own.genders[picked])
+        return Batch(images, targets, words, types, genders)

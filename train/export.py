@@ -18,6 +18,7 @@ from train.dataset import Dataset
 from train.judge import judge
 from train.options import Options
 from train.surroundings import photo_head
+from train.words import WORD_HEAD
 
 
 def export(
@@ -48,6 +49,7 @@ def uncalibrated(
     """The bundle before calibration: served heads only, the photo head fitted, weights rounded as stored."""
     taxonomy = dataset.taxonomy
     trained = AttributeNetwork(options.architecture, {name: len(values) for name, values in taxonomy.values.items()})
+    weights = {name: tensor for name, tensor in weights.items() if not name.startswith(f"heads.{WORD_HEAD}.")}
     trained.load_state_dict(weights)
     auxiliary = tuple(f"heads.{level}." for level in taxonomy.derived)
     served = {name: tensor for name, tensor in weights.items() if not name.startswith(auxiliary)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,11 @@ from model.network import AttributeNetwork
 from model.preprocessing import to_input
 from train.checkpoint import Clock, load_checkpoint, save_checkpoint, save_options
 from train.dataset import Batch, BatchSource, CatalogueSplit, Dataset, PhotoSplit
+from train.depthwise import quicken
 from train.inference import Logits, logits_of
-from train.loss import UNKNOWN, catalogue_loss, partial_label_loss
+from train.loss import UNKNOWN, catalogue_loss, partial_label_loss, word_loss
 from train.options import Options
+from train.words import WORD_HEAD
 
 
 def train(options: Options, dataset: Dataset, *, is_resumed: bool = False) -> AttributeNetwork:
@@ -32,6 +35,8 @@ def train(options: Options, dataset: Dataset, *, is_resumed: bool = False) -> At
     save_options(options)
     source = BatchSource(dataset, options.batch_size, options.photo_batch_size)
     network = new_network(options, dataset).to(device).to(memory_format=torch.channels_last)
+    if device.type == "cpu":
+        quicken(network)
     average = copy.deepcopy(network).eval().requires_grad_(False)
     optimizer = torch.optim.AdamW(parameter_groups(network, options.weight_decay), lr=options.learning_rate)
     random = torch.Generator().manual_seed(options.seed)
@@ -69,17 +74,32 @@ def train(options: Options, dataset: Dataset, *, is_resumed: bool = False) -> At
 
 
 def new_network(options: Options, dataset: Dataset) -> AttributeNetwork:
-    """A network with a head for every level, its backbone from the start weights where some are given."""
+    """A network with a head for every level and for the names' words, from the start weights where some are given."""
     outputs = {name: len(values) for name, values in dataset.taxonomy.values.items()}
+    if dataset.words:
+        outputs[WORD_HEAD] = len(dataset.words)
     network = AttributeNetwork(
         options.architecture, outputs, drop_path=options.drop_path, is_pretrained=options.is_pretrained
     )
     if options.start:
-        weights = {name: tensor.float() for name, tensor in load_file(options.start).items()}
-        missing = network.backbone.load_state_dict(weights, strict=False).missing_keys
-        if missing:
-            raise ValueError(f"{options.start.name} lacks {len(missing)} backbone weights, such as {missing[0]}")
+        start_from(network, options.start)
     return network
+
+
+def start_from(network: AttributeNetwork, file: Path) -> None:
+    """Take over the backbone of `file`, a bundle's weights or a backbone alone, and the heads whose shapes fit.
+
+    Raises ValueError where it lacks a part of the backbone.
+    """
+    given = {name: tensor.float() for name, tensor in load_file(file).items()}
+    own = network.state_dict()
+    if not any(name.startswith("backbone.") for name in given):
+        given = {f"backbone.{name}": tensor for name, tensor in given.items()}
+    fitting = {name: tensor for name, tensor in given.items() if name in own and own[name].shape == tensor.shape}
+    missing = [name for name in own if name.startswith("backbone.") and name not in fitting]
+    if missing:
+        raise ValueError(f"{file.name} lacks {len(missing)} backbone weights, such as {missing[0]}")
+    network.load_state_dict(fitting, strict=False)
 
 
 def parameter_groups(network: AttributeNetwork, weight_decay: float) -> list[dict[str, Any]]:
@@ -109,6 +129,8 @@ def batch_loss(network: AttributeNetwork, batch: Batch, options: Options, device
     rows = len(next(iter(targets.values())))
     known = {name: values[:rows] for name, values in logits.items()}
     loss = catalogue_loss(known, targets, options.head_weights, options.smoothing)
+    if WORD_HEAD in known:
+        loss = loss + options.word_weight * word_loss(known[WORD_HEAD], batch.words.to(device))
     if len(batch.types) == 0:
         return loss
     types = partial_label_loss(logits["articleType"][rows:], batch.types.to(device))

@@ -30,6 +30,17 @@ def partial_label_loss(logits: torch.Tensor, allowed: torch.Tensor) -> torch.Ten
     return -log_probabilities.masked_fill(~allowed, float("-inf")).logsumexp(dim=1).mean()
 
 
+def word_loss(logits: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy against the words of each row's name, all alike likely (N x W logits, N x W bool).
+
+    A row without any known word costs nothing.
+    """
+    counts = present.sum(dim=1)
+    log_probabilities = functional.log_softmax(logits.float(), dim=1)
+    per_row = -(log_probabilities * present).sum(dim=1) / counts.clamp(min=1)
+    return per_row.sum() / (counts > 0).sum().clamp(min=1)
+
+
 def catalogue_loss(
     logits: Mapping[str, torch.Tensor],
     targets: Mapping[str, torch.Tensor],

@@ -10,8 +10,8 @@ from pathlib import Path
 class Options:
     """A run's settings. `size` is (height, width); `max_minutes` ends the run early but fully annealed.
 
-    The backbone starts from the file `start` (timm's names), from timm's own published weights (`is_pretrained`), or
-    from scratch."""
+    The network starts from the file `start` (a bundle's weights, or a backbone under timm's names), its backbone from
+    timm's own published weights (`is_pretrained`), or all of it from scratch."""
 
     out: Path
     start: Path | None = None
@@ -26,15 +26,16 @@ class Options:
     weight_decay: float = 0.05
     warm_up_steps: int = 300
     ema_decay: float = 0.999
-    drop_path: float = 0.1
-    smoothing: float = 0.1
+    drop_path: float = 0.05
+    smoothing: float = 0.05
     photo_weight: float = 0.7
+    word_weight: float = 0.3
     seed: int = 0
     head_weights: dict[str, float] = field(
         default_factory=lambda: {
             "articleType": 1.5,
             "baseColour": 1.0,
-            "gender": 0.7,
+            "gender": 1.0,
             "usage": 0.4,
             "season": 0.3,
             "subCategory": 0.3,
