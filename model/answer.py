@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from model.taxonomy import TREE_LEVELS
 
 METADATA_KEYS = (
     "gender",
@@ -16,7 +18,7 @@ METADATA_KEYS = (
     "masterCategory",
     "productDisplayName",
 )
-"""The keys of the metadata, in the order in which they are written."""
+"""The client's keys of the metadata, in the order in which they are written."""
 
 ALTERNATIVES = 5
 
@@ -53,7 +55,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Answer:
-    """Metadata with exactly the eight keys, and the predictions behind the first seven.
+    """Metadata under the client's eight keys (or a shop's own), and the predictions behind all but the name.
 
     `caption_source` says what wrote the productDisplayName ("structured": put together from the attributes).
     """
@@ -71,6 +73,17 @@ class Answer:
 
 
 def make_answer(predictions: Mapping[str, Prediction], name: str | None, caption_source: str) -> Answer:
-    """Put the sure values and the name under the eight keys; an attribute the taxonomy lacks stays None."""
-    sure = {key: predictions[key].value if key in predictions else None for key in METADATA_KEYS[:-1]}
+    """Put the sure values and the name under their keys."""
+    sure = {key: predictions[key].value if key in predictions else None for key in attribute_keys(predictions)}
     return Answer({**sure, METADATA_KEYS[-1]: name}, dict(predictions), caption_source)
+
+
+def attribute_keys(attributes: Iterable[str]) -> list[str]:
+    """The metadata's keys before the name.
+
+    A taxonomy with the client's articleType keeps all of the client's keys, answered or not, and its further attributes
+    follow; any other taxonomy has only its own.
+    """
+    own = list(attributes)
+    clients = [*METADATA_KEYS[:-1]] if TREE_LEVELS[0] in own else []
+    return clients + [name for name in own if name not in clients]

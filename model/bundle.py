@@ -22,7 +22,9 @@ from safetensors.torch import load_file, save_file
 from model.network import PHOTO_HEAD, AttributeNetwork
 from model.taxonomy import Taxonomy
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, FORMAT)
+"""Format 1 knew no softness and no in_domain head."""
 WEIGHTS, CONFIG, TAXONOMY, CARD = "weights.safetensors", "bundle.json", "taxonomy.json", "MODEL_CARD.md"
 SHIPPED = Path(__file__).parent / "bundles" / "fashion"
 ALWAYS_ABSTAIN = 1.01
@@ -37,13 +39,16 @@ class BundleError(Exception):
 class Calibration:
     """How one attribute's logits become an answer: softmax(logits / temperature), None below the threshold.
 
-    `precision` is what the threshold was chosen for. Derived levels use articleType's temperature. On a picture that
-    looks like a person's own photo all temperatures are multiplied by the bundle's `photo_factor`.
+    `softness` raises the temperature where the network is unsure: it is multiplied by softness ** (1 - best score).
+    `precision` is what the threshold was chosen for. Derived levels are sums over the deepest one, so their own
+    temperature is not used. On a picture that looks like a person's own photo all temperatures are multiplied by the
+    bundle's `photo_factor`.
     """
 
     temperature: float
     threshold: float
     precision: float
+    softness: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -79,8 +84,8 @@ def load_bundle(folder: Path | None = None) -> Bundle:
     """Read and check a bundle; without a folder, the one shipped with the code. Raises BundleError."""
     folder = folder or SHIPPED
     config = _read_json(folder / CONFIG)
-    if config.get("format") != FORMAT:
-        raise BundleError(f"{CONFIG} has format {config.get('format')!r}; this release reads {FORMAT}")
+    if config.get("format") not in READABLE:
+        raise BundleError(f"{CONFIG} has format {config.get('format')!r}; this release reads {READABLE}")
     try:
         for file in (WEIGHTS, TAXONOMY):
             _check_digest(folder / file, config["sha256"][file])

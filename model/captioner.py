@@ -36,8 +36,12 @@ class StructuredCaptioner:
 
     source = "structured"
 
+    def __init__(self, levels: Sequence[str] = TREE_LEVELS) -> None:
+        """`levels` are those of the taxonomy's tree, deepest first."""
+        self._levels = levels
+
     def caption(self, predictions: Sequence[Mapping[str, Prediction]], features: torch.Tensor) -> list[Caption]:
-        return [Caption(name_from(prediction), self.source) for prediction in predictions]
+        return [Caption(name_from(prediction, self._levels), self.source) for prediction in predictions]
 
 
 PAIRS = frozenset(
@@ -70,10 +74,10 @@ SPELLED = {
 """Values whose written form no rule gives."""
 
 
-def name_from(predictions: Mapping[str, Prediction]) -> str | None:
-    """A name from the sure values; None where not even a category is sure."""
+def name_from(predictions: Mapping[str, Prediction], levels: Sequence[str] = TREE_LEVELS) -> str | None:
+    """A name from the sure values; None where not even a category (of the tree's `levels`) is sure."""
     sure = {name: prediction.value for name, prediction in predictions.items() if prediction.value is not None}
-    category = next((sure[level] for level in TREE_LEVELS if level in sure), None)
+    category = next((sure[level] for level in levels if level in sure), None)
     if category is None:
         return None
     noun = singular(category)

@@ -26,9 +26,8 @@ class Predictor:
     def __init__(self, bundle: Bundle, device: torch.device, captioner: Captioner | None = None) -> None:
         self.bundle = bundle
         self.device = device
-        self._captioner = captioner or StructuredCaptioner()
+        self._captioner = captioner or StructuredCaptioner(bundle.taxonomy.levels)
         self._network = bundle.network().to(device)
-        self._temperatures = {name: row.temperature for name, row in bundle.calibration.items()}
 
     @classmethod
     def load(cls, folder: Path | None = None, *, device: str = "auto", threads: int | None = None) -> Predictor:
@@ -59,7 +58,7 @@ class Predictor:
             feature_map = self._network.feature_map(images)
             pooled = self._network.pool(feature_map)
             logits = {name: head(pooled) for name, head in self._network.heads.items()}
-            scores = scores_from(logits, self.bundle.taxonomy, self._temperatures, self.bundle.photo_factor)
+            scores = scores_from(logits, self.bundle.taxonomy, self.bundle.calibration, self.bundle.photo_factor)
             predictions = predictions_from(scores, self.bundle.taxonomy, self.bundle.calibration)
             captions = self._captioner.caption(predictions, feature_map)
         return [

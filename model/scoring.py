@@ -14,23 +14,28 @@ import torch
 from model.answer import ALTERNATIVES, Alternative, Prediction
 from model.bundle import Calibration
 from model.network import PHOTO_HEAD
-from model.taxonomy import TREE_LEVELS, Taxonomy
+from model.taxonomy import Taxonomy
 
 
 def scores_from(
-    logits: Mapping[str, torch.Tensor], taxonomy: Taxonomy, temperatures: Mapping[str, float], photo_factor: float = 1.0
+    logits: Mapping[str, torch.Tensor],
+    taxonomy: Taxonomy,
+    calibration: Mapping[str, Calibration],
+    photo_factor: float = 1.0,
 ) -> dict[str, torch.Tensor]:
     """Calibrated scores of every answered attribute, each N x values with rows that sum to 1.
 
-    A derived level's score is the sum over the articleTypes below it, so it is never smaller than any of theirs.
+    A derived level's score is the sum over the values below it, so it is never smaller than any of theirs. One
+    temperature leaves middling scores too high (label smoothing holds the high ones down), hence the softness.
     """
     softer = photo_factor ** torch.sigmoid(logits[PHOTO_HEAD].double())
-    scores = {
-        name: torch.softmax(logits[name].double() / (temperatures[name] * softer), dim=1)
-        for name in taxonomy.attributes
-    }
-    leaves = scores[TREE_LEVELS[0]]
-    for level in TREE_LEVELS[1:]:
+    scores = {}
+    for name in taxonomy.attributes:
+        scaled = logits[name].double() / calibration[name].temperature
+        unsure = 1 - torch.softmax(scaled, dim=1).amax(dim=1, keepdim=True)
+        scores[name] = torch.softmax(scaled / (calibration[name].softness ** unsure * softer), dim=1)
+    for level in taxonomy.levels[1:]:
+        leaves = scores[taxonomy.levels[0]]
         sums = torch.zeros(len(leaves), len(taxonomy.values[level]), dtype=leaves.dtype, device=leaves.device)
         above = torch.tensor(taxonomy.leaf_ancestors(level), device=leaves.device)
         scores[level] = sums.index_add_(1, above, leaves)

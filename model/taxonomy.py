@@ -13,33 +13,42 @@ from pathlib import Path
 from typing import Any
 
 TREE_LEVELS = ("articleType", "subCategory", "masterCategory")
-"""The levels of the tree, deepest first."""
+"""The levels of the client's tree, deepest first; a shop's own taxonomy names others, or none."""
 
 
 @dataclass(frozen=True)
 class Taxonomy:
-    """Attributes, their values in the order of the heads' outputs, and the tree over the deepest attribute.
+    """Attributes, their values in the order of the heads' outputs, and the tree over one of them.
 
-    `attributes` are the heads (articleType among them); `parents` maps a level's value to the next level's value:
-    `parents["articleType"]["Shirts"] == "Topwear"`.
+    `attributes` are the heads; `levels` names the tree's, deepest first (a head, then the derived ones; empty: no
+    tree); `parents` maps a level's value to the next level's value: `parents["articleType"]["Shirts"] == "Topwear"`.
     """
 
     version: str
     attributes: dict[str, tuple[str, ...]]
     parents: dict[str, dict[str, str]]
+    levels: tuple[str, ...] = TREE_LEVELS
 
     def __post_init__(self) -> None:
-        leaf = TREE_LEVELS[0]
-        if leaf not in self.attributes:
-            raise ValueError(f"the taxonomy has no attribute {leaf}")
+        if not self.attributes:
+            raise ValueError("the taxonomy has no attribute")
+        if self.leaf is not None and self.leaf not in self.attributes:
+            raise ValueError(f"the taxonomy has no attribute {self.leaf}, the deepest level of its tree")
+        if len(set(self.levels)) != len(self.levels) or set(self.levels[1:]) & set(self.attributes):
+            raise ValueError("a level of the tree is named twice, or is an attribute of its own, too")
         for attribute, values in self.attributes.items():
             if not values or len(set(values)) != len(values):
                 raise ValueError(f"the values of {attribute} are empty or not unique")
         self._check_tree()
 
+    @property
+    def leaf(self) -> str | None:
+        """The deepest level, which has a head; None without a tree."""
+        return self.levels[0] if self.levels else None
+
     def _check_tree(self) -> None:
-        level_values = set(self.attributes[TREE_LEVELS[0]])
-        for level in TREE_LEVELS[:-1]:
+        level_values = set(self.attributes[self.leaf]) if self.leaf else set()
+        for level in self.levels[:-1]:
             parents = self.parents.get(level, {})
             if set(parents) != level_values:
                 raise ValueError(f"every {level} needs exactly one parent")
@@ -47,8 +56,8 @@ class Taxonomy:
 
     @cached_property
     def derived(self) -> dict[str, tuple[str, ...]]:
-        """The levels above articleType and their values, sorted; they have no served head of their own."""
-        return {upper: tuple(sorted(set(self.parents[lower].values()))) for lower, upper in pairwise(TREE_LEVELS)}
+        """The levels above the deepest and their values, sorted; they have no served head of their own."""
+        return {upper: tuple(sorted(set(self.parents[lower].values()))) for lower, upper in pairwise(self.levels)}
 
     @cached_property
     def values(self) -> dict[str, tuple[str, ...]]:
@@ -63,26 +72,32 @@ class Taxonomy:
     def _positions(self) -> dict[str, dict[str, int]]:
         return {name: {value: i for i, value in enumerate(values)} for name, values in self.values.items()}
 
-    def ancestor(self, article_type: str, level: str) -> str:
-        """The value at `level` above an articleType (the articleType itself at the deepest level)."""
-        value = article_type
-        for lower in TREE_LEVELS[: TREE_LEVELS.index(level)]:
+    def ancestor(self, leaf: str, level: str) -> str:
+        """The value at `level` above a value of the deepest level (itself at the deepest level)."""
+        value = leaf
+        for lower in self.levels[: self.levels.index(level)]:
             value = self.parents[lower][value]
         return value
 
     def leaf_ancestors(self, level: str) -> list[int]:
-        """For each articleType in head order, the index of its ancestor at `level`."""
-        return [self.index(level, self.ancestor(leaf, level)) for leaf in self.attributes[TREE_LEVELS[0]]]
+        """For each value of the deepest level in head order, the index of its ancestor at `level`."""
+        return [self.index(level, self.ancestor(leaf, level)) for leaf in self.attributes[self.levels[0]]]
 
     def to_json(self) -> dict[str, Any]:
         attributes = {name: list(values) for name, values in self.attributes.items()}
-        return {"version": self.version, "attributes": attributes, "parents": self.parents}
+        return {
+            "version": self.version,
+            "attributes": attributes,
+            "levels": list(self.levels),
+            "parents": self.parents,
+        }
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Taxonomy:
         """Raises KeyError, TypeError or ValueError where the data is no taxonomy."""
         attributes = {name: tuple(values) for name, values in data["attributes"].items()}
-        return cls(version=str(data["version"]), attributes=attributes, parents=data["parents"])
+        levels = tuple(str(level) for level in data.get("levels", TREE_LEVELS))
+        return cls(str(data["version"]), attributes, parents=data.get("parents", {}), levels=levels)
 
     @classmethod
     def load(cls, file: Path) -> Taxonomy:

@@ -1,8 +1,12 @@
-"""Calibration on val: one temperature per head, and the lowest threshold that keeps the precision asked for.
+"""Calibration on val: what makes a score mean what it says, and the lowest threshold that keeps a precision.
+
+Rows of one product group fail together, and a few groups have a hundred rows each; so a row counts by the inverse
+square root of its group's size, and bounds are those of as many independent rows as the groups are worth.
 
 A plain threshold misses the promised precision on new data, so it is the Clopper-Pearson lower bound that has to
-reach it. The tree's thresholds never fall below .5, and articleType's never below those above it: a score is never
-smaller than that of a type below it, so an answered type always comes with its whole chain, and no contradiction.
+reach it. The tree's thresholds never fall below .5, and the deepest level's never below those above it: a score is
+never smaller than that of a value below it, so an answered type always comes with its whole chain, and no
+contradiction.
 """
 
 from __future__ import annotations
@@ -10,65 +14,78 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from model.bundle import ALWAYS_ABSTAIN, Calibration
-from model.taxonomy import TREE_LEVELS
 from train.loss import UNKNOWN
 from train.measure import Bools, Floats
 
-PRECISION = {
-    "gender": 0.95,
-    "usage": 0.95,
-    "subCategory": 0.95,
-    "masterCategory": 0.95,
-    "articleType": 0.90,
-    "baseColour": 0.80,
-    "season": 0.80,
-}
 DEFAULT_PRECISION = 0.90
 TREE_FLOOR = 0.5001
 CANDIDATES = 60
 PHOTO_FACTORS = np.geomspace(1.0, 10.0, 116)
 RISK = 0.05
+PRIOR = 1e-3
+"""Pulls temperature and softness to 1 where the rows say nothing: a head that is right on all of them, for one."""
+
+Clusters = npt.NDArray[np.int64]
 
 
-def fit_temperature(logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int64]) -> float:
-    """The temperature, .2 to 5, of the smallest mean negative log-likelihood over the labelled rows."""
+def row_weights(clusters: Clusters) -> Floats:
+    """How much each row counts, N: one over the root of its cluster's rows, so that no group decides alone."""
+    return np.asarray(np.bincount(clusters)[clusters] ** -0.5, dtype=np.float64)
+
+
+def fit_scores(logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int64], clusters: Clusters) -> Calibration:
+    """Temperature and softness whose best scores tell best whether the best guess is right (no threshold yet).
+
+    The loss is the log loss of that one yes or no: the score of the best guess is what thresholds and callers use.
+    """
     known = targets != UNKNOWN
     if not known.any():
-        return 1.0
-    rows, labels = logits[known].astype(np.float64), targets[known]
-    low, high = math.log(0.2), math.log(5.0)
-    for _ in range(40):  # the loss has one minimum in log T: ternary search
-        left, right = low + (high - low) / 3, high - (high - low) / 3
-        if _likelihood_loss(rows, labels, math.exp(left)) < _likelihood_loss(rows, labels, math.exp(right)):
-            high = right
-        else:
-            low = left
-    return math.exp((low + high) / 2)
+        return Calibration(1.0, ALWAYS_ABSTAIN, DEFAULT_PRECISION)
+    rows = torch.from_numpy(logits[known]).double()
+    right = rows.argmax(dim=1) == torch.from_numpy(targets[known])
+    weights = torch.from_numpy(row_weights(clusters[known]))
+    logs = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([logs], max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        best = _best_scores(rows, logs).clamp(1e-6, 1 - 1e-6)
+        losses = -torch.where(right, best.log(), (1 - best).log())
+        total = (weights * losses).sum() / weights.sum() + PRIOR * logs.square().sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        return total
+
+    optimizer.step(loss)
+    temperature, softness = logs.detach().clamp(math.log(0.2), math.log(5)).exp().tolist()
+    return Calibration(temperature, ALWAYS_ABSTAIN, DEFAULT_PRECISION, softness)
 
 
-def _likelihood_loss(logits: Floats, labels: npt.NDArray[np.int64], temperature: float) -> float:
-    scaled = logits / temperature
-    peak = scaled.max(axis=1, keepdims=True)
-    log_sum = np.log(np.exp(scaled - peak).sum(axis=1)) + peak[:, 0]
-    return float((log_sum - scaled[np.arange(len(labels)), labels]).mean())
+def _best_scores(logits: torch.Tensor, logs: torch.Tensor) -> torch.Tensor:
+    """N best scores under the logarithms of a temperature and a softness, as `model.scoring` computes them."""
+    scaled = logits / logs[0].exp()
+    unsure = 1 - scaled.softmax(dim=1).amax(dim=1, keepdim=True)
+    return (scaled / (logs[1] * unsure).exp()).softmax(dim=1).amax(dim=1)
 
 
-def fit_photo_factor(logits: npt.NDArray[np.float32], is_photo: Floats, allowed: Bools, temperature: float) -> float:
+def fit_photo_factor(logits: npt.NDArray[np.float32], is_photo: Floats, allowed: Bools, head: Calibration) -> float:
     """How much higher temperatures have to be on own photos, 1 to 10: the best partial-label likelihood on val.
 
-    `logits` are articleType's and `allowed` what fits (N x types); `is_photo` is the chance that a row is a photo (N).
+    `logits` are the deepest level's and `allowed` what fits (N x values); `is_photo` is the chance that a row is a
+    photo (N).
     """
     told = allowed.any(axis=1) & ~allowed.all(axis=1)
     if not told.any():
         return 1.0
     losses = {}
     for factor in PHOTO_FACTORS:
-        scaled = logits[told].astype(np.float64) / (temperature * factor ** is_photo[told, None])
+        scaled = logits[told].astype(np.float64) / (head.temperature * factor ** is_photo[told, None])
         chances = np.exp(scaled - scaled.max(axis=1, keepdims=True))
         fitting = (chances * allowed[told]).sum(axis=1) / chances.sum(axis=1)
         losses[float(factor)] = float(-np.log(fitting + 1e-12).mean())
@@ -95,20 +112,37 @@ def lower_bound(right: int, rows: int, risk: float = RISK) -> float:
 _LGAMMA = np.vectorize(math.lgamma, otypes=[np.float64])
 
 
-def design_effect(right: Bools, clusters: npt.NDArray[np.int64]) -> float:
-    """How much less the rows tell than as many independent ones, at least 1: products in a group fail together.
+def effective_rows(right: Bools, weights: Floats, clusters: Clusters) -> float:
+    """How many independent rows the given ones are worth: rows of a cluster fail together, weights waste some.
 
-    Korn and Graubard, Survey Methodology 24 (1998): Clopper-Pearson on rows divided by this.
+    Korn and Graubard, Survey Methodology 24 (1998): p (1 - p) over the variance of the weighted share p.
     """
-    share = float(right.mean())
+    total = float(weights.sum())
+    of_weights = total**2 / float((weights**2).sum())
+    share = float((weights * right).sum()) / total
     if share in (0.0, 1.0):
-        return 1.0
-    sums = np.bincount(clusters, weights=right - share)
-    return max(1.0, float((sums**2).sum()) / (len(right) * share * (1 - share)))
+        return of_weights
+    sums = np.bincount(clusters, weights=weights * (right - share))
+    variance = float((sums**2).sum()) / total**2
+    return min(of_weights, share * (1 - share) / variance) if variance > 0 else of_weights
+
+
+def safe_share(right: Bools, clusters: Clusters) -> float:
+    """The lower bound on the share of right rows, for rows that are not independent of one another.
+
+    The smaller of two: with groups weighing alike by the root of their rows, and with every row weighing the same.
+    """
+    return min(_bound(right, weights, clusters) for weights in (row_weights(clusters), np.ones(len(right))))
+
+
+def _bound(right: Bools, weights: Floats, clusters: Clusters) -> float:
+    rows = max(1, int(effective_rows(right, weights, clusters)))
+    share = float((weights * right).sum() / weights.sum())
+    return lower_bound(min(rows, int(share * rows + 1e-9)), rows)
 
 
 def choose_threshold(
-    right: Bools, confidence: Floats, clusters: npt.NDArray[np.int64], precision: float, floor: float = 0.0
+    right: Bools, confidence: Floats, clusters: Clusters, precision: float, floor: float = 0.0
 ) -> float:
     """The lowest threshold, of 60 quantiles above `floor`, whose bound reaches `precision`; 1.01 where none does."""
     eligible = np.sort(confidence[confidence >= floor])
@@ -122,32 +156,16 @@ def choose_threshold(
     return ALWAYS_ABSTAIN
 
 
-def safe_share(right: Bools, clusters: npt.NDArray[np.int64]) -> float:
-    """The lower bound on the share of right rows, for rows that are not independent of one another."""
-    effect = design_effect(right, clusters)
-    rows = max(1, int(len(right) / effect))
-    return lower_bound(min(rows, int(right.sum() / effect)), rows)
-
-
-def precision_asked(name: str) -> float:
-    return PRECISION.get(name, DEFAULT_PRECISION)
-
-
-def floor_of(name: str) -> float:
+def floor_of(name: str, levels: Sequence[str]) -> float:
     """The least threshold: above one half in the tree, so that no two values of a level can both clear it."""
-    return TREE_FLOOR if name in TREE_LEVELS else 0.0
+    return TREE_FLOOR if name in levels else 0.0
 
 
-def order_tree(calibration: Mapping[str, Calibration]) -> dict[str, Calibration]:
+def order_tree(calibration: Mapping[str, Calibration], levels: Sequence[str]) -> dict[str, Calibration]:
     """Raise each level's threshold to those above it: no level is answered without the ones above."""
     ordered = dict(calibration)
-    for lower, upper in _upwards(TREE_LEVELS):
-        row, above = ordered[lower], ordered[upper].threshold
-        if row.threshold < above:
-            ordered[lower] = Calibration(row.temperature, above, row.precision)
+    for lower, upper in list(itertools.pairwise(levels))[::-1]:
+        above = ordered[upper].threshold
+        if ordered[lower].threshold < above:
+            ordered[lower] = replace(ordered[lower], threshold=above)
     return ordered
-
-
-def _upwards(levels: Sequence[str]) -> list[tuple[str, str]]:
-    """Pairs of (lower, upper), from the top of the tree down."""
-    return list(itertools.pairwise(levels))[::-1]

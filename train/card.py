@@ -1,4 +1,5 @@
-"""The model card, written from the measured figures: nothing in it is typed in by hand but the origin of the data."""
+"""The model card, written from the measured figures: nothing in it is typed in by hand but the data's
+origin and limits."""
 
 from __future__ import annotations
 
@@ -16,14 +17,11 @@ def write_card(bundle: Bundle, reports: list[dict[str, Any]], origin: str) -> st
     parts = [
         f"# {bundle.name} {bundle.version}",
         _summary(bundle),
-        "## Where it comes from",
         origin.strip(),
         "## Figures",
         *[_figures(report) for report in reports],
         "## How sure it has to be",
         _thresholds(bundle),
-        "## Limits",
-        LIMITS.strip(),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -63,16 +61,4 @@ EXPLAINED = """
 Accuracy, macro-F1 and ECE (15 bins of equal mass) are those of the best guess, thresholds ignored; macro-F1 is over the
 values with at least one row in the split (≥5: at least five); coverage and precision are of answered rows. The last
 columns are accuracy on the 60x80 pictures and on the larger ones, which are no random sample of the set.
-"""
-
-LIMITS = """
-- One catalogue, of one Indian shop, 2007 to 2017: what is called a Kurta, a Tunic or a Top is that shop's usage.
-- season follows the catalogue's year more than the picture. It is mostly left unanswered; that is meant so.
-- People's own photos carry coarse labels only: nothing is known about colour, usage or season on them, and gender only
-  for children's clothes.
-- Articles with a handful of training rows are seldom recognised; see macro-F1.
-- One article per picture is assumed. A picture of anything else is answered as if it showed an article: the scores
-  are calibrated on articles only.
-- gender is the shop's section for the article, not a statement about a person in the picture.
-- The picture is seen at a small size: prints, logos and fabric are beyond it. Brands are never named.
 """

@@ -1,7 +1,8 @@
-"""Catalogue rows: `styles.csv` in our layout or in Kaggle's own, the split, and the taxonomy counted from the rows.
+"""Catalogue rows: a table of pictures with labels, in our layout, in Kaggle's own, or any CSV; and their taxonomy.
 
-Kaggle's file has names with commas that are not quoted, and no split: there rows are split by a hash of the
-product's group (the name without its colour words), so that one product in two colours never crosses a split.
+Kaggle's file has names with commas that are not quoted. Where a table names no split, rows are split by a hash of the
+product's group, and where it names no group, the product's name without its colour words is one: so one product in
+two colours never crosses a split.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import csv
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -18,9 +19,26 @@ from pathlib import Path
 from model.taxonomy import TREE_LEVELS, Taxonomy
 
 HEADS = ("gender", "baseColour", "season", "usage", "articleType")
+"""The client's attributes with a head of their own; a shop's own come from its taxonomy file."""
+
+CLIENTS = (*HEADS, *TREE_LEVELS[1:])
+
+TABLE = "styles.csv"
+KAGGLE = ("id", "gender", "masterCategory", "subCategory", "articleType", "baseColour", "season", "year", "usage")
+KAGGLE += ("productDisplayName",)
 MISSING = frozenset({"", "NA"})
 SMALL_TIER = (60, 80)
 SPLIT_SHARES = (("test", 0.05), ("val", 0.10))  # cumulative; the rest is train
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of the table say what; those of the last three may be missing."""
+
+    image: str = "id"
+    split: str = "split"
+    group: str = "group"
+    name: str = "productDisplayName"
 
 
 @dataclass(frozen=True)
@@ -38,14 +56,25 @@ class Item:
     is_small: bool | None
 
 
-def read_catalogue(folder: Path) -> list[Item]:
-    """All rows of `styles.csv`, in file order. Raises FileNotFoundError, or ValueError on a table we cannot read."""
-    with (folder / "styles.csv").open(encoding="utf-8", newline="") as file:
-        header = next(csv.reader([file.readline()]))
-        if "id" not in header or TREE_LEVELS[0] not in header:
-            raise ValueError(f"{folder.name}/styles.csv has no columns id and {TREE_LEVELS[0]}")
-        records = csv.DictReader(file, header) if "split" in header else _kaggle_records(file, header)
-        return [_item(record) for record in records]
+def table_of(data: Path) -> Path:
+    """The table of a data set that is given as a CSV file, or as a folder with `styles.csv` in it."""
+    return data / TABLE if data.is_dir() else data
+
+
+def read_catalogue(data: Path, attributes: Iterable[str] = CLIENTS, columns: Columns | None = None) -> list[Item]:
+    """All rows of the table, in file order, with those of the `attributes` that the table has.
+
+    Raises FileNotFoundError, or ValueError on a table that lacks the pictures' column or every attribute.
+    """
+    file, columns = table_of(data), columns or Columns()
+    with file.open(encoding="utf-8", newline="") as lines:
+        header = next(csv.reader([lines.readline()]), [])
+        wanted = [name for name in attributes if name in header]
+        if columns.image not in header or not wanted:
+            raise ValueError(f"{file.name} needs a column {columns.image} and one of {', '.join(attributes)}")
+        is_kaggle = tuple(header) == KAGGLE
+        records = _kaggle_records(lines, header) if is_kaggle else csv.DictReader(lines, header)
+        return [_item(record, wanted, columns) for record in records]
 
 
 def _kaggle_records(lines: Iterator[str], header: list[str]) -> Iterator[dict[str, str]]:
@@ -57,14 +86,14 @@ def _kaggle_records(lines: Iterator[str], header: list[str]) -> Iterator[dict[st
             yield record | {header[-1]: record[header[-1]].strip('"')}
 
 
-def _item(record: dict[str, str]) -> Item:
-    labels = {name: record[name] for name in (*HEADS, *TREE_LEVELS[1:]) if record.get(name, "") not in MISSING}
-    name = record.get("productDisplayName", "")
-    group = record.get("group") or product_group(name or record["id"], labels.get("baseColour", ""))
+def _item(record: dict[str, str], attributes: Sequence[str], columns: Columns) -> Item:
+    labels = {name: record[name] for name in attributes if (record[name] or "") not in MISSING}
+    image, name = record[columns.image], record.get(columns.name) or ""
+    group = record.get(columns.group) or product_group(name or image, labels.get("baseColour", ""))
     size = (int(record["width"]), int(record["height"])) if record.get("width") else None
     return Item(
-        image=record["id"],
-        split=record.get("split") or split_of(group),
+        image=image,
+        split=record.get(columns.split) or split_of(group),
         group=group,
         labels=labels,
         name=name,
@@ -93,16 +122,28 @@ COLOUR_WORDS = frozenset(
 )
 
 
-def count_taxonomy(items: Sequence[Item], version: str = "1") -> Taxonomy:
-    """Values that occur in the given (training) rows; each value's parent is the one most of its rows name."""
+def count_taxonomy(
+    items: Sequence[Item],
+    version: str = "1",
+    heads: Sequence[str] = HEADS,
+    levels: Sequence[str] = TREE_LEVELS,
+) -> Taxonomy:
+    """Values that occur in the given (training) rows; each value's parent is the one most of its rows name.
+
+    `levels` are the tree's, deepest first (the deepest is one of the `heads`); empty for no tree.
+    """
     parents: dict[str, dict[str, str]] = {}
-    for lower, upper in pairwise(TREE_LEVELS):
+    reached: set[str] | None = None
+    for lower, upper in pairwise(levels):
         votes: dict[str, Counter[str]] = defaultdict(Counter)
         for item in items:
             if lower in item.labels and upper in item.labels:
                 votes[item.labels[lower]][item.labels[upper]] += 1
-        parents[lower] = {value: min(votes[value], key=lambda up: (-votes[value][up], up)) for value in sorted(votes)}
-    reached = set(parents[TREE_LEVELS[0]].values())
-    parents[TREE_LEVELS[1]] = {sub: top for sub, top in parents[TREE_LEVELS[1]].items() if sub in reached}
-    seen = {head: {item.labels[head] for item in items if head in item.labels} for head in HEADS}
-    return Taxonomy(version, {head: tuple(sorted(values)) for head, values in seen.items()}, parents)
+        kept = [value for value in sorted(votes) if reached is None or value in reached]
+        parents[lower] = {value: min(votes[value], key=lambda up: (-votes[value][up], up)) for value in kept}
+        reached = set(parents[lower].values())
+    seen = {head: {item.labels[head] for item in items if head in item.labels} for head in heads}
+    if len(levels) > 1:
+        seen[levels[0]] &= parents[levels[0]].keys()  # a value that no row places in the tree cannot be answered
+    known = {head: tuple(sorted(values)) for head, values in seen.items() if values}
+    return Taxonomy(version, known, parents, tuple(levels))

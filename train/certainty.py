@@ -6,22 +6,23 @@ photos would silence three in four catalogue pictures that are answered rightly 
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from model.bundle import Bundle, Calibration
 from model.network import PHOTO_HEAD
-from model.taxonomy import TREE_LEVELS, Taxonomy
+from model.taxonomy import Taxonomy
 from train.calibrate import (
+    DEFAULT_PRECISION,
     PHOTO_FACTORS,
+    Clusters,
     choose_threshold,
     fit_photo_factor,
-    fit_temperature,
+    fit_scores,
     floor_of,
     order_tree,
-    precision_asked,
     safe_share,
 )
 from train.dataset import CatalogueSplit, Dataset, PhotoSplit
@@ -30,65 +31,71 @@ from train.judge import Scores, fitting
 from train.loss import UNKNOWN
 from train.measure import Bools, Floats
 
-LEAF = TREE_LEVELS[0]
 
+def calibrate(bundle: Bundle, dataset: Dataset, precisions: Mapping[str, float]) -> Bundle:
+    """The bundle with its calibration and photo factor, fitted with the weights as they are stored.
 
-def calibrate(bundle: Bundle, dataset: Dataset) -> Bundle:
-    """The bundle with its calibration and photo factor, fitted with the weights as they are stored."""
+    `precisions` are what the thresholds have to keep, per attribute.
+    """
     network, taxonomy, val, own = bundle.network(), bundle.taxonomy, dataset.val, dataset.val_photos
     logits = logits_of(network, val.pixels)
-    temperatures = {name: fit_temperature(logits[name], val.targets[name]) for name in taxonomy.attributes}
+    groups = cluster_numbers([item.group for item in val.items])
+    heads = {name: fit_scores(logits[name], val.targets[name], groups) for name in taxonomy.attributes}
     photo_logits = logits_of(network, own.pixels) if own else None
     factor = 1.0
     if own and photo_logits:
         chance = 1 / (1 + np.exp(-photo_logits[PHOTO_HEAD][:, 0].astype(np.float64)))
-        factor = fit_photo_factor(photo_logits[LEAF], chance, own.types, temperatures[LEAF])
-    calibration = _calibration(val, tree_scores(logits, taxonomy, temperatures, factor), temperatures)
+        factor = fit_photo_factor(photo_logits[own.leaf], chance, own.types, heads[own.leaf])
+    scores = tree_scores(logits, taxonomy, heads, factor)
+    calibration = _with_thresholds(heads, val, scores, groups, taxonomy, precisions)
     if own and photo_logits:
-        factor = safe_factor(factor, calibration[LEAF], own, photo_logits, taxonomy, temperatures)
-    return dataclasses.replace(bundle, calibration=calibration, photo_factor=factor)
+        factor = safe_factor(factor, calibration, own, photo_logits, taxonomy)
+    return replace(bundle, calibration=calibration, photo_factor=factor)
 
 
-def _calibration(split: CatalogueSplit, scores: Scores, temperatures: dict[str, float]) -> dict[str, Calibration]:
-    groups = cluster_numbers([item.group for item in split.items])
+def _with_thresholds(
+    heads: Mapping[str, Calibration],
+    split: CatalogueSplit,
+    scores: Scores,
+    groups: Clusters,
+    taxonomy: Taxonomy,
+    precisions: Mapping[str, float],
+) -> dict[str, Calibration]:
     found = {}
     for name, rows in scores.items():
         known = split.targets[name] != UNKNOWN
         right = np.asarray(rows[known].argmax(axis=1) == split.targets[name][known])
-        asked = precision_asked(name)
-        threshold = choose_threshold(right, rows[known].max(axis=1), groups[known], asked, floor_of(name))
-        found[name] = Calibration(temperatures.get(name, temperatures[LEAF]), threshold, asked)
-    return order_tree(found)
+        asked = precisions.get(name, DEFAULT_PRECISION)
+        floor = floor_of(name, taxonomy.levels)
+        threshold = choose_threshold(right, rows[known].max(axis=1), groups[known], asked, floor)
+        found[name] = replace(heads.get(name) or heads[taxonomy.levels[0]], threshold=threshold, precision=asked)
+    return order_tree(found, taxonomy.levels)
 
 
 def safe_factor(
-    lowest: float,
-    calibration: Calibration,
-    photos: PhotoSplit,
-    logits: Logits,
-    taxonomy: Taxonomy,
-    temperatures: dict[str, float],
+    lowest: float, calibration: Mapping[str, Calibration], photos: PhotoSplit, logits: Logits, taxonomy: Taxonomy
 ) -> float:
-    """The smallest factor from `lowest` on with which articleType's threshold is safe on own photos, too.
+    """The smallest factor from `lowest` on with which the deepest level's threshold is safe on own photos, too.
 
     Where none is, for want of photos or of a network that knows them, the one that comes nearest.
     """
     senders = cluster_numbers([photo.sender for photo in photos.photos])
+    leaf = calibration[photos.leaf]
 
     def safety(factor: float) -> float:
-        right, confidence = fitting(photos, tree_scores(logits, taxonomy, temperatures, factor))
-        return _safety(right, confidence, senders, calibration.threshold)
+        right, confidence = fitting(photos, tree_scores(logits, taxonomy, calibration, factor))
+        return _safety(right, confidence, senders, leaf.threshold)
 
     factors = [float(factor) for factor in PHOTO_FACTORS if factor >= lowest]
-    safe = (factor for factor in factors if safety(factor) >= calibration.precision)
+    safe = (factor for factor in factors if safety(factor) >= leaf.precision)
     return next(safe, max(factors, key=safety))
 
 
-def _safety(right: Bools, confidence: Floats, clusters: npt.NDArray[np.int64], threshold: float) -> float:
+def _safety(right: Bools, confidence: Floats, clusters: Clusters, threshold: float) -> float:
     kept = confidence >= threshold
     return safe_share(right[kept], clusters[kept]) if kept.any() else 0.0
 
 
-def cluster_numbers(names: list[str]) -> npt.NDArray[np.int64]:
+def cluster_numbers(names: list[str]) -> Clusters:
     """Names of groups or senders as numbers from 0."""
     return np.unique(np.array(names), return_inverse=True)[1].astype(np.int64)

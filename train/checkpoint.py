@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -30,7 +28,6 @@ def save_checkpoint(
     network: AttributeNetwork,
     average: AttributeNetwork,
     optimizer: torch.optim.Optimizer,
-    random: torch.Generator,
     clock: Clock,
 ) -> None:
     """Everything a resumed run needs, replaced in one move so that a kill leaves the previous one."""
@@ -38,7 +35,6 @@ def save_checkpoint(
         "network": network.state_dict(),
         "average": average.state_dict(),
         "optimizer": optimizer.state_dict(),
-        "random": random.get_state(),
         "clock": list(dataclasses.astuple(clock)),
     }
     unfinished = out / f"{CHECKPOINT}.part"
@@ -51,14 +47,12 @@ def load_checkpoint(
     network: AttributeNetwork,
     average: AttributeNetwork,
     optimizer: torch.optim.Optimizer,
-    random: torch.Generator,
 ) -> Clock:
     """Put a checkpoint back into the given objects. Raises FileNotFoundError."""
     state = torch.load(out / CHECKPOINT, weights_only=True, map_location="cpu")
     network.load_state_dict(state["network"])
     average.load_state_dict(state["average"])
     optimizer.load_state_dict(state["optimizer"])
-    random.set_state(state["random"])
     return Clock(*state["clock"])
 
 
@@ -70,12 +64,10 @@ def load_average(out: Path) -> dict[str, torch.Tensor]:
 
 def save_options(options: Options) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
-    data = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
-    (options.out / RUN).write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    (options.out / RUN).write_text(options.to_json(), encoding="utf-8")
 
 
 def load_options(out: Path) -> Options:
     """A run's settings, from its folder. Raises FileNotFoundError."""
-    data: dict[str, Any] = json.loads((out / RUN).read_text(encoding="utf-8"))
-    start = Path(data["start"]) if data["start"] else None
-    return Options(**(data | {"out": out, "start": start, "size": tuple(data["size"])}))
+    options = Options.from_json((out / RUN).read_text(encoding="utf-8"))
+    return dataclasses.replace(options, out=out)

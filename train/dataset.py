@@ -14,10 +14,11 @@ import torch
 from model.preprocessing import Pixels
 from model.taxonomy import Taxonomy
 from train.augment import CATALOGUE, PHOTO, augment, paste_background
-from train.catalogue import Item, count_taxonomy, read_catalogue
+from train.catalogue import CLIENTS, Item, count_taxonomy, read_catalogue
 from train.images import ImageStore, load_pixels
 from train.loss import UNKNOWN
-from train.photos import Photo, gender_masks, read_photos, type_masks
+from train.options import Options
+from train.photos import GENDER, Photo, gender_masks, read_photos, type_masks
 from train.words import count_words, word_targets
 
 LIGHT_COLOURS = frozenset({"White", "Off White", "Cream", "Silver", "Grey", "Nude", "Beige", "Skin", "Steel"})
@@ -35,12 +36,20 @@ class CatalogueSplit:
 
 @dataclass(frozen=True)
 class PhotoSplit:
-    """Photos, and which article types and genders fit each (N x values, bool)."""
+    """Photos, and per head that their labels tell of which of its values fit each (N x values, bool).
+
+    `leaf` is the tree's deepest level, one of those heads.
+    """
 
     photos: list[Photo]
     pixels: Pixels
-    types: npt.NDArray[np.bool_]
-    genders: npt.NDArray[np.bool_]
+    leaf: str
+    fitting: dict[str, npt.NDArray[np.bool_]]
+
+    @property
+    def types(self) -> npt.NDArray[np.bool_]:
+        """Which values of the deepest level fit, N x values."""
+        return self.fitting[self.leaf]
 
 
 @dataclass(frozen=True)
@@ -62,26 +71,27 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's input, augmented: pictures (catalogue rows, then photos), targets and masks."""
+    """One step's input, augmented: pictures (catalogue rows, then photos), the rows' targets, the photos' masks."""
 
     images: torch.Tensor
     targets: dict[str, torch.Tensor]
     words: torch.Tensor
-    types: torch.Tensor
-    genders: torch.Tensor
+    fitting: dict[str, torch.Tensor]
 
 
-def load_dataset(data: Path, photos: Path | None, size: tuple[int, int], cache: Path | None) -> Dataset:
-    """Read both folders at `size` = (height, width). The taxonomy is counted from the training rows."""
-    items = read_catalogue(data)
-    taxonomy = count_taxonomy([item for item in items if item.split == "train"])
+def load_dataset(options: Options, cache: Path | None) -> Dataset:
+    """Read both sets at the run's size. Without a taxonomy file, the client's is counted from the training rows."""
+    taxonomy = Taxonomy.load(options.taxonomy) if options.taxonomy else None
+    items = read_catalogue(options.data, taxonomy.values if taxonomy else CLIENTS, options.columns)
+    taxonomy = taxonomy or count_taxonomy([item for item in items if item.split == "train"])
+    photos, size, labels = options.photos, options.size, options.photo_labels
     rows = read_photos(photos) if photos else []
 
     def catalogue(split: str) -> CatalogueSplit:
-        return load_catalogue_split(data, items, split, taxonomy, size, cache)
+        return load_catalogue_split(options.data, items, split, taxonomy, size, cache)
 
     def own(split: str) -> PhotoSplit | None:
-        return load_photo_split(photos, rows, split, taxonomy, size, cache) if photos else None
+        return load_photo_split(photos, rows, split, taxonomy, size, cache, labels) if photos else None
 
     train = catalogue("train")
     words = count_words(train.items)
@@ -89,7 +99,7 @@ def load_dataset(data: Path, photos: Path | None, size: tuple[int, int], cache: 
 
 
 def load_catalogue_split(
-    folder: Path,
+    data: Path,
     items: Sequence[Item],
     split: str,
     taxonomy: Taxonomy,
@@ -97,11 +107,11 @@ def load_catalogue_split(
     cache: Path | None = None,
 ) -> CatalogueSplit:
     """One split's pictures and targets; a row whose picture is missing (Kaggle lacks a few) is left out."""
-    store = ImageStore(folder)
+    store = ImageStore(data)
     chosen = [item for item in items if item.split == split and item.image in store]
     if not chosen:
-        raise ValueError(f"{folder.name} has no pictures in the split {split!r}")
-    pixels = load_pixels(folder, [item.image for item in chosen], size, cache)
+        raise ValueError(f"{data.name} has no pictures in the split {split!r}")
+    pixels = load_pixels(data, [item.image for item in chosen], size, cache)
     return CatalogueSplit(chosen, pixels, {name: targets_of(chosen, taxonomy, name) for name in taxonomy.values})
 
 
@@ -112,6 +122,7 @@ def load_photo_split(
     taxonomy: Taxonomy,
     size: tuple[int, int],
     cache: Path | None = None,
+    labels: Path | None = None,
 ) -> PhotoSplit:
     """One split's photos and masks."""
     store = ImageStore(folder)
@@ -119,7 +130,10 @@ def load_photo_split(
     if not chosen:
         raise ValueError(f"{folder.name} has no photos in the split {split!r}")
     pixels = load_pixels(folder, [photo.image for photo in chosen], size, cache)
-    return PhotoSplit(chosen, pixels, type_masks(chosen, taxonomy), gender_masks(chosen, taxonomy))
+    fitting = {str(taxonomy.leaf): type_masks(chosen, taxonomy, labels)}
+    if GENDER in taxonomy.attributes:
+        fitting[GENDER] = gender_masks(chosen, taxonomy)
+    return PhotoSplit(chosen, pixels, str(taxonomy.leaf), fitting)
 
 
 def targets_of(items: Sequence[Item], taxonomy: Taxonomy, name: str) -> npt.NDArray[np.int64]:
@@ -138,18 +152,24 @@ def photo_weights(photos: Sequence[Photo]) -> torch.Tensor:
 class BatchSource:
     """Draws augmented batches: every catalogue row once an epoch, photos at random beside them."""
 
-    def __init__(self, dataset: Dataset, batch_size: int, photo_batch_size: int) -> None:
+    def __init__(
+        self, dataset: Dataset, batch_size: int, photo_batch_size: int, rank: int = 0, processes: int = 1
+    ) -> None:
+        """Sizes are those of one process; `rank` of `processes` says whose share of the rows to draw."""
         self.dataset = dataset
         self.batch_size = batch_size
-        self.photo_batch_size = photo_batch_size if dataset.train_photos else 0
-        self.steps = max(1, len(dataset.train.items) // batch_size)
+        own = len(dataset.train_photos.photos) if dataset.train_photos else 0
+        self.photo_batch_size = min(photo_batch_size, own)
+        self.steps = max(1, len(dataset.train.items) // (batch_size * processes))
+        self._rank, self._processes = rank, processes
         self._photo_weights = photo_weights(dataset.train_photos.photos if dataset.train_photos else [])
         self._can_paste = np.array(
             [item.labels.get("baseColour", "White") not in LIGHT_COLOURS for item in dataset.train.items]
         )
 
-    def epoch(self, random: torch.Generator) -> Iterator[Batch]:
-        order = torch.randperm(len(self.dataset.train.items), generator=random).numpy()
+    def epoch(self, order: npt.NDArray[np.int64], random: torch.Generator) -> Iterator[Batch]:
+        """The epoch's batches. `order` is a permutation of the rows, the same in every process."""
+        order = order[self._rank :: self._processes]
         for step in range(self.steps):
             rows = np.sort(order[step * self.batch_size : (step + 1) * self.batch_size])
             yield self._batch(rows, random)
@@ -160,13 +180,12 @@ class BatchSource:
         targets = {name: torch.from_numpy(column[rows]) for name, column in train.targets.items()}
         words = torch.from_numpy(self.dataset.train_words[rows])
         if own is None or not self.photo_batch_size:
-            nothing = torch.zeros(0, 0, dtype=torch.bool)
-            return Batch(augment(pixels, CATALOGUE, random), targets, words, nothing, nothing)
+            return Batch(augment(pixels, CATALOGUE, random), targets, words, {})
         picked = torch.multinomial(self._photo_weights, self.photo_batch_size, generator=random).sort().values.numpy()
         photos = torch.from_numpy(own.pixels[picked])
         chosen = torch.rand(len(rows), generator=random) < PASTED_SHARE
         chosen &= torch.from_numpy(self._can_paste[rows])
         pixels = paste_background(pixels, photos, chosen, random)
         images = torch.cat([augment(pixels, CATALOGUE, random), augment(photos, PHOTO, random)])
-        types, genders = torch.from_numpy(own.types[picked]), torch.from_numpy(own.genders[picked])
-        return Batch(images, targets, words, types, genders)
+        fitting = {name: torch.from_numpy(masks[picked]) for name, masks in own.fitting.items()}
+        return Batch(images, targets, words, fitting)

@@ -10,21 +10,31 @@ import torch
 
 from model.bundle import BundleError, load_bundle
 from model.cores import available_cores
+from train.config import columns_from
 from train.judge import judge
 from train.tables import text_of
 
 
 @click.command(help=__doc__)
 @click.option("--bundle", type=click.Path(path_type=Path, file_okay=False), help="By default the shipped bundle.")
-@click.option("--data", type=click.Path(path_type=Path, exists=True, file_okay=False), required=True)
+@click.option("--data", type=click.Path(path_type=Path, exists=True), required=True, help="A folder, or a CSV file.")
 @click.option("--split", default="test", show_default=True)
+@click.option("--column", "columns", multiple=True, help="Which column says what, such as image=photo; repeatable.")
+@click.option("--photo-labels", type=click.Path(path_type=Path, exists=True), help="What fits each label of photos.")
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Where to write the figures."
 )
-def main(bundle: Path | None, data: Path, split: str, json_file: Path | None) -> None:
+def main(
+    bundle: Path | None,
+    data: Path,
+    split: str,
+    columns: tuple[str, ...],
+    photo_labels: Path | None,
+    json_file: Path | None,
+) -> None:
     torch.set_num_threads(available_cores())
     try:
-        report = judge(load_bundle(bundle), data, split)
+        report = judge(load_bundle(bundle), data, split, columns_from(columns), photo_labels)
     except (BundleError, ValueError, FileNotFoundError) as error:
         raise click.ClickException(str(error)) from error
     print(text_of(report))

@@ -26,17 +26,20 @@ def export(
     dataset: Dataset,
     weights: dict[str, torch.Tensor],
     folder: Path,
-    sources: list[tuple[Path, str]],
     identity: tuple[str, str],
     origin: str,
 ) -> list[dict[str, Any]]:
     """Write the bundle and return its figures.
 
-    `weights` are those of the averaged network with its auxiliary heads; `sources` are the folders and splits to
-    measure for the card; `identity` is the bundle's name and version.
+    `weights` are those of the averaged network with its auxiliary heads; `identity` is the bundle's name and version;
+    `origin` is the card's Markdown on the data and its limits.
     """
-    bundle = calibrate(uncalibrated(options, dataset, weights, identity), dataset)
-    reports = [judge(bundle, source, split) for source, split in sources]
+    bundle = calibrate(uncalibrated(options, dataset, weights, identity), dataset, options.precisions)
+    reports = []
+    for split in ("val", "test"):
+        reports.append(judge(bundle, options.data, split, options.columns))
+        if options.photos:
+            reports.append(judge(bundle, options.photos, split, labels=options.photo_labels))
     metrics = {f"{report['kind']}/{report['split']}": report for report in reports}
     bundle = dataclasses.replace(bundle, metrics=metrics, card=write_card(bundle, reports, origin))
     save_bundle(bundle, folder)

@@ -1,4 +1,4 @@
-"""Where a data folder's pictures are (zips or `images/ID.jpg`), and a cache of them at the network's input size.
+"""Where a data set's pictures are (zips, `images/ID.jpg`, or files), and a cache of them at the network's input size.
 
 Decoding 40,000 pictures takes a minute or two; the cache is one memory-mapped uint8 array, made once per size.
 """
@@ -21,15 +21,18 @@ from model.preprocessing import Pixels, fit
 
 
 class ImageStore:
-    """Pictures by name, out of `images*.zip` or of `images/NAME.jpg`. Names are given without `.jpg`."""
+    """Pictures by name, beside the table of a data set that is given as a folder or as a CSV file.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._archives = [zipfile.ZipFile(file) for file in sorted(folder.glob("images*.zip"))]
+    A name is an ID (`ID.jpg` out of `images*.zip`, or `images/ID.jpg`) or a file's path from the table's folder on.
+    """
+
+    def __init__(self, data: Path) -> None:
+        self.folder = data if data.is_dir() else data.parent
+        self._archives = [zipfile.ZipFile(file) for file in sorted(self.folder.glob("images*.zip"))]
         self._members = {name: archive for archive in self._archives for name in archive.namelist()}
 
     def __contains__(self, name: str) -> bool:
-        return f"{name}.jpg" in self._members or self._file(name).exists()
+        return f"{name}.jpg" in self._members or self._file(name).is_file()
 
     def read(self, name: str) -> bytes:
         """The picture's bytes. Raises FileNotFoundError."""
@@ -42,18 +45,20 @@ class ImageStore:
             return fit(image.convert("RGB"), size)
 
     def _file(self, name: str) -> Path:
-        return self.folder / "images" / f"{name}.jpg"
+        by_id = self.folder / "images" / f"{name}.jpg"
+        return by_id if by_id.is_file() else self.folder / name
 
 
 def load_pixels(
-    folder: Path, names: Sequence[str], size: tuple[int, int], cache: Path | None = None, workers: int | None = None
+    data: Path, names: Sequence[str], size: tuple[int, int], cache: Path | None = None, workers: int | None = None
 ) -> Pixels:
     """All the named pictures as one uint8 array, N x height x width x 3; memory-mapped where `cache` is a folder."""
     if cache is None:
-        return np.stack(list(_decoded(ImageStore(folder), names, size, workers)))
-    file = cache / f"{folder.name}-{size[0]}x{size[1]}-{_digest(folder, names)}.npy"
+        return np.stack(list(_decoded(ImageStore(data), names, size, workers)))
+    store = ImageStore(data)
+    file = cache / f"{data.stem}-{size[0]}x{size[1]}-{_digest(store.folder, names)}.npy"
     if not file.exists():
-        _write_cache(file, ImageStore(folder), names, size, workers)
+        _write_cache(file, store, names, size, workers)
     pixels: Pixels = np.load(file, mmap_mode="r")
     return pixels
 
@@ -62,7 +67,7 @@ def _write_cache(
     file: Path, store: ImageStore, names: Sequence[str], size: tuple[int, int], workers: int | None
 ) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_suffix(".part")
+    unfinished = file.with_suffix(f".{os.getpid()}.part")  # the processes of one run may all be at it
     array = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=(len(names), *size, 3))
     for row, pixels in enumerate(_decoded(store, names, size, workers)):
         array[row] = pixels

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from model.bundle import Bundle
+from model.bundle import Bundle, Calibration
 from model.network import AttributeNetwork
 from model.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Pixels, to_input
 from model.scoring import scores_from
@@ -37,15 +38,14 @@ def logits_of(
 def scores_of(bundle: Bundle, pixels: Pixels) -> dict[str, npt.NDArray[np.float64]]:
     """A bundle's calibrated scores of every answered attribute, N x values: the same numbers the predictor gives."""
     logits = logits_of(bundle.network(), pixels, bundle.mean, bundle.std)
-    temperatures = {name: row.temperature for name, row in bundle.calibration.items()}
-    return tree_scores(logits, bundle.taxonomy, temperatures, bundle.photo_factor)
+    return tree_scores(logits, bundle.taxonomy, bundle.calibration, bundle.photo_factor)
 
 
 def tree_scores(
-    logits: Logits, taxonomy: Taxonomy, temperatures: dict[str, float], photo_factor: float
+    logits: Logits, taxonomy: Taxonomy, calibration: Mapping[str, Calibration], photo_factor: float
 ) -> dict[str, npt.NDArray[np.float64]]:
     """Logits to scores, derived levels included, as arrays."""
     tensors = {name: torch.from_numpy(values) for name, values in logits.items()}
-    scored = scores_from(tensors, taxonomy, temperatures, photo_factor)
+    scored = scores_from(tensors, taxonomy, calibration, photo_factor)
     scores: dict[str, Any] = {name: rows.numpy() for name, rows in scored.items()}
     return scores

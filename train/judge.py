@@ -12,32 +12,38 @@ import numpy as np
 import numpy.typing as npt
 
 from model.bundle import Bundle
-from model.taxonomy import TREE_LEVELS, Taxonomy
-from train.catalogue import Item, read_catalogue
+from model.taxonomy import Taxonomy
+from train.catalogue import Columns, Item, read_catalogue
 from train.dataset import PhotoSplit, load_photo_split
 from train.images import ImageStore, load_pixels
 from train.inference import scores_of
 from train.measure import Floats, answered, figures
-from train.photos import read_photos
+from train.photos import GENDER, read_photos
 
 Scores = dict[str, npt.NDArray[np.float64]]
 
 
-def judge(bundle: Bundle, folder: Path, split: str) -> dict[str, Any]:
-    """Measure one split of a folder in either layout. Raises FileNotFoundError or ValueError on other folders."""
-    kind = "photos" if (folder / "photos.csv").exists() else "catalogue"
-    measure = judge_photos if kind == "photos" else judge_catalogue
-    about = {"bundle": bundle.name, "version": bundle.version, "data": folder.resolve().name, "split": split}
-    return {**about, "kind": kind, **measure(bundle, folder, split)}
+def judge(
+    bundle: Bundle, data: Path, split: str, columns: Columns | None = None, labels: Path | None = None
+) -> dict[str, Any]:
+    """Measure one split of a data set in either layout. Raises FileNotFoundError or ValueError on others.
+
+    `columns` are those of a catalogue's table, `labels` says what fits a photo's label; both by default the client's.
+    """
+    about = {"bundle": bundle.name, "version": bundle.version, "data": data.resolve().stem, "split": split}
+    if (data / "photos.csv").exists():
+        return {**about, "kind": "photos", **judge_photos(bundle, data, split, labels)}
+    return {**about, "kind": "catalogue", **judge_catalogue(bundle, data, split, columns)}
 
 
-def judge_catalogue(bundle: Bundle, folder: Path, split: str) -> dict[str, Any]:
+def judge_catalogue(bundle: Bundle, data: Path, split: str, columns: Columns | None = None) -> dict[str, Any]:
     """Figures per attribute over labelled rows (unknown values count as missed), per tier, and of the tree."""
-    store = ImageStore(folder)
-    items = [item for item in read_catalogue(folder) if item.split == split and item.image in store]
+    store = ImageStore(data)
+    rows = read_catalogue(data, bundle.taxonomy.values, columns)
+    items = [item for item in rows if item.split == split and item.image in store]
     if not items:
-        raise ValueError(f"{folder.name} has no pictures in the split {split!r}")
-    scores = scores_of(bundle, load_pixels(folder, [item.image for item in items], bundle.size))
+        raise ValueError(f"{data.name} has no pictures in the split {split!r}")
+    scores = scores_of(bundle, load_pixels(data, [item.image for item in items], bundle.size))
     tiers = {"small": [item.is_small is True for item in items], "larger": [item.is_small is False for item in items]}
     return {
         "rows": len(items),
@@ -70,12 +76,13 @@ def _of_tier(bundle: Bundle, items: Sequence[Item], scores: Scores, chosen: npt.
 
 def hierarchy(bundle: Bundle, scores: Scores) -> dict[str, float]:
     """Share of pictures whose answered levels agree with the tree, and whose best guesses do, abstaining or not."""
-    values = {level: bundle.taxonomy.values[level] for level in TREE_LEVELS}
-    best = {level: [values[level][i] for i in scores[level].argmax(axis=1)] for level in TREE_LEVELS}
-    sure = {level: scores[level].max(axis=1) >= bundle.calibration[level].threshold for level in TREE_LEVELS}
-    count = len(best[TREE_LEVELS[0]])
-    answers = [{level: best[level][row] for level in TREE_LEVELS if sure[level][row]} for row in range(count)]
-    guesses = [{level: best[level][row] for level in TREE_LEVELS} for row in range(count)]
+    levels = bundle.taxonomy.levels
+    values = {level: bundle.taxonomy.values[level] for level in levels}
+    best = {level: [values[level][i] for i in scores[level].argmax(axis=1)] for level in levels}
+    sure = {level: scores[level].max(axis=1) >= bundle.calibration[level].threshold for level in levels}
+    count = len(next(iter(scores.values())))
+    answers = [{level: best[level][row] for level in levels if sure[level][row]} for row in range(count)]
+    guesses = [{level: best[level][row] for level in levels} for row in range(count)]
     return {
         "answers_consistent": float(np.mean([agrees(bundle.taxonomy, chain) for chain in answers])),
         "guesses_consistent": float(np.mean([agrees(bundle.taxonomy, chain) for chain in guesses])),
@@ -85,23 +92,24 @@ def hierarchy(bundle: Bundle, scores: Scores) -> dict[str, float]:
 
 def agrees(taxonomy: Taxonomy, chain: dict[str, str]) -> bool:
     """Whether the given levels lie on one path of the tree, with nothing missing above an answered level."""
-    present = [level for level in TREE_LEVELS if level in chain]
-    if present and present != list(TREE_LEVELS[TREE_LEVELS.index(present[0]) :]):
+    levels = taxonomy.levels
+    present = [level for level in levels if level in chain]
+    if present and present != list(levels[levels.index(present[0]) :]):
         return False
     return all(taxonomy.parents[lower][chain[lower]] == chain[upper] for lower, upper in itertools.pairwise(present))
 
 
-def judge_photos(bundle: Bundle, folder: Path, split: str) -> dict[str, Any]:
+def judge_photos(bundle: Bundle, folder: Path, split: str, labels: Path | None = None) -> dict[str, Any]:
     """How often the type fits the photo's coarse label; coverage and precision of answered types."""
-    photos = load_photo_split(folder, read_photos(folder), split, bundle.taxonomy, bundle.size)
+    photos = load_photo_split(folder, read_photos(folder), split, bundle.taxonomy, bundle.size, labels=labels)
     scores = scores_of(bundle, photos.pixels)
     right, confidence = fitting(photos, scores)
-    coverage, precision = answered(right, confidence, bundle.calibration["articleType"].threshold)
+    coverage, precision = answered(right, confidence, bundle.calibration[photos.leaf].threshold)
     types = {"type_fits": float(right.mean()), "coverage": coverage, "precision": precision}
     return {
         "rows": len(photos.photos),
         **types,
-        "attributes": {"articleType": types},
+        "attributes": {photos.leaf: types},
         "kids_gender_fits": _kids_fit(photos, scores),
         "hierarchy": hierarchy(bundle, scores),
         "type_fits_by_label": _by_label(photos, right),
@@ -109,16 +117,17 @@ def judge_photos(bundle: Bundle, folder: Path, split: str) -> dict[str, Any]:
 
 
 def fitting(photos: PhotoSplit, scores: Scores) -> tuple[npt.NDArray[np.bool_], Floats]:
-    """Per photo, whether the best articleType fits its label, and that type's score."""
-    best = scores["articleType"].argmax(axis=1)
-    return photos.types[np.arange(len(best)), best], scores["articleType"].max(axis=1)
+    """Per photo, whether the best value of the deepest level fits its label, and that value's score."""
+    best = scores[photos.leaf].argmax(axis=1)
+    return photos.types[np.arange(len(best)), best], scores[photos.leaf].max(axis=1)
 
 
 def _kids_fit(photos: PhotoSplit, scores: Scores) -> float | None:
     is_kids = np.array([photo.is_kids for photo in photos.photos], dtype=bool)
-    best = scores["gender"].argmax(axis=1)
-    fits = photos.genders[np.arange(len(best)), best]
-    return float(fits[is_kids].mean()) if is_kids.any() else None
+    if GENDER not in photos.fitting or not is_kids.any():
+        return None
+    best = scores[GENDER].argmax(axis=1)
+    return float(photos.fitting[GENDER][np.arange(len(best)), best][is_kids].mean())
 
 
 def _by_label(photos: PhotoSplit, right: npt.NDArray[np.bool_]) -> dict[str, float]:

@@ -1,7 +1,8 @@
 """The training loop, flat and from top to bottom: batch, loss, step, average, check on val, save.
 
-The learning rate follows the further of two clocks, steps done of those planned and minutes spent of those allowed,
-so a run on a slower machine ends on time and fully annealed.
+All that is random in an epoch follows from the seed, the epoch and the process, so a resumed run needs no stored state.
+The learning rate follows the further of two clocks, steps done of those planned and minutes spent of those allowed, so
+a run on a slower machine ends on time and fully annealed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file
+from torch import nn
 from tqdm import tqdm
 
 from model.network import AttributeNetwork
@@ -25,37 +27,45 @@ from train.depthwise import quicken
 from train.inference import Logits, logits_of
 from train.loss import UNKNOWN, catalogue_loss, partial_label_loss, word_loss
 from train.options import Options
+from train.processes import ALONE, Processes
 from train.words import WORD_HEAD
 
 
-def train(options: Options, dataset: Dataset, *, is_resumed: bool = False) -> AttributeNetwork:
+def train(
+    options: Options, dataset: Dataset, processes: Processes = ALONE, *, is_resumed: bool = False
+) -> AttributeNetwork:
     """Run to the end and return the averaged network, auxiliary heads included; checkpoints lie in `options.out`."""
     torch.manual_seed(options.seed)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    save_options(options)
-    source = BatchSource(dataset, options.batch_size, options.photo_batch_size)
+    device = processes.device
+    source = BatchSource(dataset, options.batch_size, options.photo_batch_size, processes.rank, processes.count)
     network = new_network(options, dataset).to(device).to(memory_format=torch.channels_last)
     if device.type == "cpu":
         quicken(network)
     average = copy.deepcopy(network).eval().requires_grad_(False)
     optimizer = torch.optim.AdamW(parameter_groups(network, options.weight_decay), lr=options.learning_rate)
-    random = torch.Generator().manual_seed(options.seed)
-    clock = load_checkpoint(options.out, network, average, optimizer, random) if is_resumed else Clock()
+    clock = load_checkpoint(options.out, network, average, optimizer) if is_resumed else Clock()
     began = time.monotonic() - clock.spent_s
     planned = options.epochs * source.steps
+    called = processes.shared(network)
+    weights = {name: options.weight_of(name, dataset.taxonomy) for name in dataset.taxonomy.values}
+    if processes.is_first:
+        save_options(options)
 
-    while clock.epoch < options.epochs and progress(clock.step, planned, began, options) < 1:
+    while processes.agreed(progress(clock.step, planned, began, options)) < 1:
         network.train()
         losses: list[float] = []
-        bar = tqdm(source.epoch(random), total=source.steps, desc=f"epoch {clock.epoch + 1}", mininterval=2)
+        order = torch.randperm(len(dataset.train.items), generator=seeded(options.seed, clock.epoch)).numpy()
+        batches = source.epoch(order, seeded(options.seed, clock.epoch, processes.rank + 1))
+        label = f"epoch {clock.epoch + 1}"
+        bar = tqdm(batches, total=source.steps, desc=label, mininterval=2, disable=not processes.is_first)
         for batch in bar:
-            done = progress(clock.step, planned, began, options)
+            done = processes.agreed(progress(clock.step, planned, began, options))
             if done >= 1:
                 break
             rate = learning_rate(options, clock.step, done)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            loss = batch_loss(network, batch, options, device)
+            loss = batch_loss(called, batch, options, weights, device)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
@@ -66,11 +76,20 @@ def train(options: Options, dataset: Dataset, *, is_resumed: bool = False) -> At
             bar.set_postfix(loss=f"{np.mean(losses[-50:]):.3f}", lr=f"{rate:.1e}", done=f"{done:.0%}", refresh=False)
         clock.epoch += 1
         clock.spent_s = time.monotonic() - began
-        save_checkpoint(options.out, network, average, optimizer, random, clock)
+        if not processes.is_first:
+            continue
+        save_checkpoint(options.out, network, average, optimizer, clock)
         report = {"loss": float(np.mean(losses)) if losses else math.nan} | check(average, dataset)
         figures = " ".join(f"{name}={value:.4f}" for name, value in report.items())
         print(f"epoch {clock.epoch} after {clock.spent_s / 60:.1f} min: {figures}", flush=True)
     return average
+
+
+def seeded(seed: int, epoch: int, stream: int = 0) -> torch.Generator:
+    """A generator of one epoch: stream 0 is all processes' alike. Torch's own (drop path) is seeded with it."""
+    number = (seed * 1_000_003 + epoch) * 1_009 + stream
+    torch.manual_seed(number)
+    return torch.Generator().manual_seed(number)
 
 
 def new_network(options: Options, dataset: Dataset) -> AttributeNetwork:
@@ -121,21 +140,21 @@ def learning_rate(options: Options, step: int, done: float) -> float:
     return options.learning_rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
 
 
-def batch_loss(network: AttributeNetwork, batch: Batch, options: Options, device: torch.device) -> torch.Tensor:
+def batch_loss(
+    network: nn.Module, batch: Batch, options: Options, weights: dict[str, float], device: torch.device
+) -> torch.Tensor:
     """The joint loss: catalogue rows by all heads, photos by the types and genders that fit them."""
     with torch.autocast(device.type, dtype=torch.bfloat16):
-        logits = network(to_input(batch.images.to(device)))
+        logits: dict[str, torch.Tensor] = network(to_input(batch.images.to(device)))
     targets = {name: column.to(device) for name, column in batch.targets.items()}
     rows = len(next(iter(targets.values())))
     known = {name: values[:rows] for name, values in logits.items()}
-    loss = catalogue_loss(known, targets, options.head_weights, options.smoothing)
+    loss = catalogue_loss(known, targets, weights, options.smoothing)
     if WORD_HEAD in known:
         loss = loss + options.word_weight * word_loss(known[WORD_HEAD], batch.words.to(device))
-    if len(batch.types) == 0:
-        return loss
-    types = partial_label_loss(logits["articleType"][rows:], batch.types.to(device))
-    genders = partial_label_loss(logits["gender"][rows:], batch.genders.to(device))
-    return loss + options.photo_weight * (types + genders)
+    for name, allowed in batch.fitting.items():
+        loss = loss + options.photo_weight * partial_label_loss(logits[name][rows:], allowed.to(device))
+    return loss
 
 
 @torch.no_grad()
@@ -162,4 +181,4 @@ def accuracies(logits: Logits, split: CatalogueSplit) -> dict[str, float]:
 
 
 def share_fitting(logits: Logits, split: PhotoSplit) -> float:
-    return float(np.take_along_axis(split.types, logits["articleType"].argmax(1)[:, None], axis=1).mean())
+    return float(np.take_along_axis(split.types, logits[split.leaf].argmax(1)[:, None], axis=1).mean())

@@ -47,6 +47,6 @@ def catalogue_loss(
     weights: Mapping[str, float],
     smoothing: float,
 ) -> torch.Tensor:
-    """Weighted sum of the masked cross-entropies of all heads."""
+    """Weighted sum of the masked cross-entropies of all heads that have targets."""
     losses = [weights[name] * masked_cross_entropy(logits[name], targets[name], smoothing) for name in targets]
     return torch.stack(losses).sum()

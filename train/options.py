@@ -1,19 +1,57 @@
-"""The settings of one training run, as one frozen value that also travels in the checkpoint."""
+"""The settings of one training run, as one frozen value that also travels in the run's folder."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from model.taxonomy import Taxonomy
+from train.catalogue import Columns
+
+PATHS = ("out", "data", "photos", "taxonomy", "photo_labels", "others", "start")
+HEAD_WEIGHT, DERIVED_WEIGHT = 1.0, 0.3
+HEAD_WEIGHTS = {
+    "articleType": 1.5,
+    "baseColour": 1.0,
+    "gender": 1.0,
+    "usage": 0.4,
+    "season": 0.3,
+    "subCategory": 0.3,
+    "masterCategory": 0.15,
+}
+PRECISIONS = {
+    "gender": 0.95,
+    "usage": 0.95,
+    "subCategory": 0.95,
+    "masterCategory": 0.95,
+    "articleType": 0.90,
+    "baseColour": 0.80,
+    "season": 0.80,
+}
 
 
 @dataclass(frozen=True)
 class Options:
     """A run's settings. `size` is (height, width); `max_minutes` ends the run early but fully annealed.
 
-    The network starts from the file `start` (a bundle's weights, or a backbone under timm's names), its backbone from
-    timm's own published weights (`is_pretrained`), or all of it from scratch."""
+    `data` is a folder or a CSV file (see `train.catalogue`), `taxonomy` a file that names the heads and their values
+    (None: the client's, counted from the rows), `others` a folder of pictures that show no product. The network starts
+    from the file `start` (a bundle's weights, or a backbone under timm's names), its backbone from timm's own published
+    weights (`is_pretrained`), or all of it from scratch. `head_weights` are those of the losses, `precisions` what the
+    thresholds have to keep; attributes they do not name get 1 (derived levels .3) and .90.
+    """
 
     out: Path
+    data: Path
+    photos: Path | None = None
+    taxonomy: Path | None = None
+    photo_labels: Path | None = None
+    others: Path | None = None
+    columns: Columns = field(default_factory=Columns)
     start: Path | None = None
     is_pretrained: bool = False
     architecture: str = "convnext_atto_ols"
@@ -31,14 +69,20 @@ class Options:
     photo_weight: float = 0.7
     word_weight: float = 0.3
     seed: int = 0
-    head_weights: dict[str, float] = field(
-        default_factory=lambda: {
-            "articleType": 1.5,
-            "baseColour": 1.0,
-            "gender": 1.0,
-            "usage": 0.4,
-            "season": 0.3,
-            "subCategory": 0.3,
-            "masterCategory": 0.15,
-        }
-    )
+    head_weights: Mapping[str, float] = field(default_factory=lambda: dict(HEAD_WEIGHTS))
+    precisions: Mapping[str, float] = field(default_factory=lambda: dict(PRECISIONS))
+
+    def weight_of(self, name: str, taxonomy: Taxonomy) -> float:
+        """The weight of an attribute's loss."""
+        return self.head_weights.get(name, DERIVED_WEIGHT if name in taxonomy.derived else HEAD_WEIGHT)
+
+    def to_json(self) -> str:
+        data = dataclasses.asdict(self)
+        return json.dumps({name: str(v) if isinstance(v, Path) else v for name, v in data.items()}, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Options:
+        """Raises ValueError or TypeError where the text is not that of a run's settings."""
+        data: dict[str, Any] = json.loads(text)
+        paths = {name: Path(data[name]) if data.get(name) else None for name in PATHS}
+        return cls(**(data | paths | {"columns": Columns(**data["columns"]), "size": tuple(data["size"])}))

@@ -1,4 +1,4 @@
-"""People's own photos: rows of `photos.csv`, and which article types (and genders) each coarse label allows."""
+"""People's own photos: rows of `photos.csv`, and which values of the taxonomy each coarse label allows."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import numpy.typing as npt
 from model.taxonomy import Taxonomy
 
 KIDS_GENDERS = ("Boys", "Girls")
+GENDER = "gender"
+LABELS = Path(__file__).parent / "photo_labels.json"
 
 
 @dataclass(frozen=True)
@@ -36,21 +38,29 @@ def read_photos(folder: Path) -> list[Photo]:
         ]
 
 
-def fitting_types() -> dict[str, tuple[str, ...]]:
-    """Coarse label to the article types that count as right for it."""
-    text = (Path(__file__).parent / "photo_labels.json").read_text(encoding="utf-8")
+def fitting_types(file: Path | None = None) -> dict[str, tuple[str, ...]]:
+    """Coarse label to the article types that count as right for it; by default for the client's taxonomy."""
+    text = (file or LABELS).read_text(encoding="utf-8")
     return {label: tuple(types) for label, types in json.loads(text).items()}
 
 
-def type_masks(photos: Sequence[Photo], taxonomy: Taxonomy) -> npt.NDArray[np.bool_]:
-    """N x articleTypes, true where the type fits the photo's label. A label the table lacks allows every type."""
-    types, fits = taxonomy.attributes["articleType"], fitting_types()
+def type_masks(photos: Sequence[Photo], taxonomy: Taxonomy, labels: Path | None = None) -> npt.NDArray[np.bool_]:
+    """N x values of the tree's deepest level, true where one fits the photo's label.
+
+    A label the table lacks allows every value. Raises ValueError for a taxonomy without a tree.
+    """
+    if taxonomy.leaf is None:
+        raise ValueError("photos with coarse labels need a taxonomy with a tree")
+    types, fits = taxonomy.attributes[taxonomy.leaf], fitting_types(labels)
     allowed = [[value in fits.get(photo.label, types) for value in types] for photo in photos]
     return np.array(allowed, dtype=bool).reshape(len(photos), len(types))
 
 
 def gender_masks(photos: Sequence[Photo], taxonomy: Taxonomy) -> npt.NDArray[np.bool_]:
-    """N x genders: a child's garment allows Boys and Girls only, any other row allows everything."""
-    genders = taxonomy.attributes["gender"]
+    """N x genders: a child's garment allows Boys and Girls only, any other row allows everything.
+
+    N x 0 for a taxonomy without a gender.
+    """
+    genders = taxonomy.attributes.get(GENDER, ())
     allowed = [[not photo.is_kids or value in KIDS_GENDERS for value in genders] for photo in photos]
     return np.array(allowed, dtype=bool).reshape(len(photos), len(genders))

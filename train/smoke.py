@@ -8,15 +8,18 @@ from train.drawn import write_catalogue, write_photos
 from train.options import Options
 from train.tiny import ARCHITECTURE, SIZE
 
-ORIGIN = (
-    "Drawn by code for a smoke test (`python -m train --smoke`): no photograph was used, and it knows no real article."
-)
+ORIGIN = """## Where it comes from
+
+Drawn by code for a smoke test (`python -m train --smoke`): no photograph was used, and it knows no real article.
+"""
 
 
 def smoke_options(out: Path) -> Options:
-    """A run of a few seconds that still learns the drawn shapes."""
+    """A run of a few seconds that still learns the shapes drawn into `out`/drawn."""
     return Options(
         out=out,
+        data=write_catalogue(out / "drawn" / "catalogue"),
+        photos=write_photos(out / "drawn" / "photos"),
         architecture=ARCHITECTURE,
         size=SIZE,
         epochs=6,
@@ -27,8 +30,3 @@ def smoke_options(out: Path) -> Options:
         ema_decay=0.9,
         drop_path=0.0,
     )
-
-
-def smoke_data(folder: Path) -> tuple[Path, Path]:
-    """Draw both sets below `folder`; returns the catalogue's and the photos' folders."""
-    return write_catalogue(folder / "catalogue"), write_photos(folder / "photos")

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from model.bundle import ALWAYS_ABSTAIN, Calibration
+from model.taxonomy import TREE_LEVELS
 from train.calibrate import (
     choose_threshold,
-    design_effect,
+    effective_rows,
     fit_photo_factor,
-    fit_temperature,
+    fit_scores,
     lower_bound,
     order_tree,
 )
@@ -62,8 +63,8 @@ def test_too_few_rows_are_no_proof() -> None:
 
 def test_rows_that_fail_together_tell_less() -> None:
     right = np.repeat(np.arange(100) % 10 > 0, 5)
-    assert design_effect(right, np.arange(500)) == pytest.approx(1)
-    assert design_effect(right, np.repeat(np.arange(100), 5)) == pytest.approx(5)
+    assert effective_rows(right, np.ones(500), np.arange(500)) == pytest.approx(500)
+    assert effective_rows(right, np.ones(500), np.repeat(np.arange(100), 5)) == pytest.approx(100)
     assert choose_threshold(right, np.full(500, 0.9), np.arange(500), 0.86) < ALWAYS_ABSTAIN
     assert choose_threshold(right, np.full(500, 0.9), np.repeat(np.arange(100), 5), 0.86) == ALWAYS_ABSTAIN
 
@@ -73,9 +74,9 @@ def test_own_photos_get_the_factor_that_fits_them() -> None:
     logits = dice.normal(size=(4000, 6)) * 2
     chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     allowed = np.eye(6, dtype=bool)[[dice.choice(6, p=row) for row in chances]]
-    overconfident = (logits * 3 * 0.8).astype(np.float32)
-    assert fit_photo_factor(overconfident, np.ones(4000), allowed, 0.8) == pytest.approx(3, rel=0.08)
-    assert fit_photo_factor(overconfident, np.ones(4000), np.ones((4000, 6), dtype=bool), 0.8) == 1.0
+    overconfident, head = (logits * 3 * 0.8).astype(np.float32), Calibration(0.8, 0.5, 0.9)
+    assert fit_photo_factor(overconfident, np.ones(4000), allowed, head) == pytest.approx(3, rel=0.08)
+    assert fit_photo_factor(overconfident, np.ones(4000), np.ones((4000, 6), dtype=bool), head) == 1.0
 
 
 def test_an_easy_attribute_is_always_answered_down_to_its_floor() -> None:
@@ -90,12 +91,39 @@ def test_the_temperature_is_found_again(true_temperature: float) -> None:
     logits = dice.normal(size=(4000, 6)) * 2
     chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     targets = np.array([dice.choice(6, p=row) for row in chances])
-    found = fit_temperature((logits * true_temperature).astype(np.float32), targets)
-    assert found == pytest.approx(true_temperature, rel=0.08)
+    found = fit_scores((logits * true_temperature).astype(np.float32), targets, np.arange(4000))
+    assert found.temperature == pytest.approx(true_temperature, rel=0.12)
+    assert found.softness == pytest.approx(1, abs=0.25)
 
 
-def test_without_labels_the_temperature_is_one() -> None:
-    assert fit_temperature(np.zeros((3, 2), dtype=np.float32), np.full(3, -1)) == 1.0
+def test_middling_scores_that_are_too_high_are_softened() -> None:
+    """Best scores near 1 are as right as they say, those of .7 are right less often."""
+    dice = np.random.default_rng(4)
+    margin = dice.choice([0.85, 5.0], 4000)
+    right = dice.uniform(size=4000) < np.where(margin == 5.0, 0.993, 0.6)
+    logits = np.stack([margin, np.zeros(4000)], axis=1).astype(np.float32)
+    found = fit_scores(logits, np.where(right, 0, 1), np.arange(4000))
+    scaled = logits.astype(float) / found.temperature
+    best = 1 / (1 + np.exp(-scaled[:, 0]))
+    best = 1 / (1 + np.exp(-scaled[:, 0] / found.softness ** (1 - best)))
+    assert best[margin == 0.85].mean() == pytest.approx(0.6, abs=0.04)
+    assert best[margin == 5.0].mean() == pytest.approx(0.993, abs=0.012)
+
+
+def test_a_huge_group_does_not_decide_alone() -> None:
+    """A thousand rows of one easy product beside a thousand hard ones: the score follows the products."""
+    logits = np.tile(np.array([[2.0, 0.0]], dtype=np.float32), (2000, 1))
+    targets = np.where((np.arange(2000) < 1000) | (np.arange(2000) % 10 < 6), 0, 1)
+    groups = np.where(np.arange(2000) < 1000, 0, np.arange(2000))
+    found = fit_scores(logits, targets, groups)
+    unsure = 1 - 1 / (1 + np.exp(-2 / found.temperature))
+    score = 1 / (1 + np.exp(-2 / found.temperature / found.softness**unsure))
+    assert score == pytest.approx(0.61, abs=0.03)
+
+
+def test_without_labels_the_scores_are_left_alone() -> None:
+    found = fit_scores(np.zeros((3, 2), dtype=np.float32), np.full(3, -1), np.arange(3))
+    assert (found.temperature, found.softness) == (1.0, 1.0)
 
 
 def test_tree_thresholds_rise_towards_the_leaf() -> None:
@@ -105,7 +133,8 @@ def test_tree_thresholds_rise_towards_the_leaf() -> None:
             "subCategory": Calibration(1, 0.6, 0.95),
             "masterCategory": Calibration(1, 0.7, 0.95),
             "gender": Calibration(1, 0.1, 0.95),
-        }
+        },
+        TREE_LEVELS,
     )
     assert [found[name].threshold for name in ("articleType", "subCategory", "masterCategory")] == [0.7, 0.7, 0.7]
     assert found["gender"].threshold == 0.1

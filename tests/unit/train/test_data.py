@@ -13,6 +13,7 @@ from train.catalogue import Item, count_taxonomy, product_group, read_catalogue,
 from train.dataset import load_catalogue_split, load_dataset
 from train.drawn import draw, jpeg
 from train.images import ImageStore, load_pixels
+from train.options import Options
 from train.photos import Photo, fitting_types, gender_masks, read_photos, type_masks
 from train.tiny import drawn_taxonomy
 
@@ -109,7 +110,7 @@ def test_other_rows_are_another_cache(catalogue: Path, tmp_path: Path) -> None:
 
 
 def test_both_sets_together(catalogue: Path, photos: Path) -> None:
-    dataset = load_dataset(catalogue, photos, (48, 36), None)
+    dataset = load_dataset(Options(catalogue.parent, catalogue, photos, size=(48, 36)), None)
     assert dataset.train_photos is not None
     assert dataset.train_photos.types.shape == (20, len(dataset.taxonomy.attributes["articleType"]))
     assert set(dataset.train.targets) == set(dataset.taxonomy.values)
@@ -142,7 +143,7 @@ def test_every_photo_label_has_its_types() -> None:
 
 def test_a_table_of_another_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "styles.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(ValueError, match="no columns"):
+    with pytest.raises(ValueError, match="needs a column id"):
         read_catalogue(tmp_path)
 
 

@@ -94,22 +94,21 @@ def test_evaluating_what_is_not_there_says_so(tmp_path: Path, catalogue: Path, s
 
 def test_a_stopped_run_goes_on_where_it_was(smoke_run: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(smoke_run, tmp_path / "run"))
-    dataset = load_dataset(smoke_run / "drawn" / "catalogue", smoke_run / "drawn" / "photos", (48, 36), None)
-    resumed = loop.train(load_options(out), dataset, is_resumed=True).state_dict()
+    resumed = loop.train(load_options(out), load_dataset(load_options(out), None), is_resumed=True).state_dict()
     finished = load_average(smoke_run)
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in finished.items())
 
 
 def test_the_further_clock_counts(tmp_path: Path) -> None:
-    options = Options(out=tmp_path, max_minutes=10)
+    options = Options(out=tmp_path, data=tmp_path, max_minutes=10)
     now = time.monotonic()
     assert loop.progress(50, 100, now, options) == pytest.approx(0.5)
     assert loop.progress(50, 100, now - 9 * 60, options) == pytest.approx(0.9, abs=1e-3)
-    assert loop.progress(50, 100, now - 9 * 60, Options(out=tmp_path)) == 0.5
+    assert loop.progress(50, 100, now - 9 * 60, Options(out=tmp_path, data=tmp_path)) == 0.5
 
 
 def test_the_rate_warms_up_and_ends_low(tmp_path: Path) -> None:
-    options = Options(out=tmp_path, learning_rate=1.0, warm_up_steps=10)
+    options = Options(out=tmp_path, data=tmp_path, learning_rate=1.0, warm_up_steps=10)
     assert loop.learning_rate(options, 0, 0.0) == pytest.approx(0.1)
     assert loop.learning_rate(options, 9, 0.0) == pytest.approx(1.0)
     assert loop.learning_rate(options, 99, 1.0) == pytest.approx(0.01)

@@ -1,0 +1,77 @@
+"""A run's settings from a TOML file: what stands there counts as if it had been given on the command line before.
+
+data = "shop/products.csv"
+taxonomy = "shop/taxonomy.json"
+epochs = 20
+
+[columns]            # which columns of the table say what
+image = "photo"
+group = "style"
+
+[head_weights]       # of the losses, 1 where nothing is said
+material = 0.5
+
+[precisions]         # what the thresholds have to keep, .90 where nothing is said
+material = 0.95
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from train.catalogue import Columns
+from train.options import HEAD_WEIGHTS, PRECISIONS
+
+TABLES = ("columns", "head_weights", "precisions")
+
+
+def read_config(context: click.Context, parameter: click.Parameter, file: Path | None) -> Path | None:
+    """Click's callback: the file's keys become the options' defaults, its tables wait in `context.meta`.
+
+    Raises click.BadParameter on a file that is no TOML, and on a key that is no option, so that no typo is lost.
+    """
+    if file is None:
+        return None
+    try:
+        data = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"{file.name} is not TOML: {error}", context, parameter) from error
+    context.meta["tables"] = {name: data.pop(name) for name in TABLES if name in data}
+    options = {option.name: option for option in context.command.params if option.name}
+    unknown = [name for name in data if name.replace("-", "_") not in options]
+    if unknown:
+        raise click.BadParameter(f"{file.name} sets {', '.join(unknown)}, which is no option", context, parameter)
+    context.default_map = {name.replace("-", "_"): value for name, value in data.items()}
+    return file
+
+
+def table_settings(context: click.Context, columns: tuple[str, ...]) -> dict[str, Any]:
+    """The run's settings that are tables, `columns` being the command line's own (`image=photo`)."""
+    tables: dict[str, dict[str, Any]] = context.meta.get("tables", {})
+    return {
+        "columns": columns_from(columns, tables.get("columns")),
+        "head_weights": HEAD_WEIGHTS | tables.get("head_weights", {}),
+        "precisions": PRECISIONS | tables.get("precisions", {}),
+    }
+
+
+def columns_from(given: tuple[str, ...], table: Mapping[str, str] | None = None) -> Columns:
+    """The columns named on the command line (`image=photo`), over those of a configuration's table."""
+    named = dict(table or {}) | dict(_pair(text) for text in given)
+    known = {field.name for field in dataclasses.fields(Columns)}
+    if set(named) - known:
+        raise click.UsageError(f"columns are {', '.join(sorted(known))}, not {', '.join(sorted(set(named) - known))}")
+    return Columns(**named)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, separator, column = text.partition("=")
+    if not (name and separator and column):
+        raise click.UsageError(f"--column {text}: write it as image=photo")
+    return name, column

@@ -1,0 +1,33 @@
+"""`python -m train.taxonomy`: count a shop's own taxonomy from its table, to be read, mended and trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from train.catalogue import count_taxonomy, read_catalogue
+from train.config import columns_from
+
+
+@click.command(help=__doc__)
+@click.option("--data", type=click.Path(path_type=Path, exists=True), required=True, help="A folder, or a CSV file.")
+@click.option("--attributes", required=True, help="Columns that get a head, such as category,material.")
+@click.option("--tree", default="", help="Levels of the tree, the deepest (an attribute) first: category,department.")
+@click.option("--column", "columns", multiple=True, help="Which column says what, such as image=photo; repeatable.")
+@click.option("--version", default="1", show_default=True, help="The taxonomy's version.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The file to write.")
+def main(data: Path, attributes: str, tree: str, columns: tuple[str, ...], version: str, out: Path) -> None:
+    heads, levels = attributes.split(","), [level for level in tree.split(",") if level]
+    try:
+        items = read_catalogue(data, dict.fromkeys([*heads, *levels]), columns_from(columns))
+        taxonomy = count_taxonomy([item for item in items if item.split == "train"], version, heads, levels)
+    except (ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    taxonomy.save(out)
+    for name, values in taxonomy.values.items():
+        print(f"{name}: {len(values)} values")
+
+
+if __name__ == "__main__":
+    main()
