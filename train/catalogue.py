@@ -27,7 +27,7 @@ SPLIT_SHARES = (("test", 0.05), ("val", 0.10))  # cumulative; the rest is train
 class Item:
     """One catalogue row. `group` joins the rows of one product; `labels` holds only what is known.
 
-    `is_small` says whether it is of the 60x80 tier (None: the table does not tell sizes).
+    `is_small` says whether it is of the 60x80 tier (None: the table does not tell sizes); `brand` may be empty.
     """
 
     image: str
@@ -36,6 +36,7 @@ class Item:
     labels: dict[str, str]
     name: str
     is_small: bool | None
+    brand: str = ""
 
 
 def read_catalogue(folder: Path) -> list[Item]:
@@ -69,6 +70,7 @@ def _item(record: dict[str, str]) -> Item:
         labels=labels,
         name=name,
         is_small=None if size is None else size == SMALL_TIER,
+        brand=record.get("brandName", ""),
     )
 
 

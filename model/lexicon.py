@@ -1,0 +1,143 @@
+"""What each word of a name says about the attributes, so that a name can be kept in agreement with the answers.
+
+A word *fits* some values of an attribute: beside any other answer it would be a contradiction ("shirt" beside
+Trousers). A word that *needs* an attribute tells its value, and is left out where that is not answered ("women" where
+the gender is not sure). Everything is data, counted when a captioner is trained, and travels in its bundle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from model.taxonomy import Taxonomy
+from model.wording import CATEGORY, phrases_of, value_word, words_of_name
+
+UNANSWERED = -1
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """The words a name may have, in the tokens' order. `fits[attribute][word]` lists values, without an entry all fit.
+
+    `needs[attribute]` are words that want an answer; `nouns` are those that name an article, CATEGORY among them.
+    """
+
+    words: tuple[str, ...]
+    fits: dict[str, dict[str, tuple[str, ...]]]
+    needs: dict[str, frozenset[str]]
+    nouns: frozenset[str]
+
+    @cached_property
+    def attributes(self) -> tuple[str, ...]:
+        return tuple(self.needs)
+
+    def conflicts(self, word: str, answers: Mapping[str, str | None]) -> list[str]:
+        """The attributes whose answer the word contradicts, or tells although there is none."""
+        return [name for name in self.attributes if not self.agrees(word, name, answers.get(name))]
+
+    def agrees(self, word: str, attribute: str, value: str | None) -> bool:
+        """Whether the word may stand beside this answer (None: not answered)."""
+        if value is None:
+            return word not in self.needs[attribute]
+        fitting = self.fits[attribute].get(word)
+        return fitting is None or value in fitting
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "words": list(self.words),
+            "fits": {
+                name: {word: list(values) for word, values in sorted(rows.items())} for name, rows in self.fits.items()
+            },
+            "needs": {name: sorted(words) for name, words in self.needs.items()},
+            "nouns": sorted(self.nouns),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Lexicon:
+        """Raises KeyError, TypeError or AttributeError where the data is no lexicon."""
+        return cls(
+            words=tuple(data["words"]),
+            fits={name: {word: tuple(values) for word, values in rows.items()} for name, rows in data["fits"].items()},
+            needs={name: frozenset(words) for name, words in data["needs"].items()},
+            nouns=frozenset(data["nouns"]),
+        )
+
+
+def contradictions(text: str, answers: Mapping[str, str | None], lexicon: Lexicon, taxonomy: Taxonomy) -> list[str]:
+    """What a written name says against the answers, as "attribute: word"; read from the text alone.
+
+    Stricter than the lexicon in one way: a value of any level written in full contradicts every other value that does
+    not contain it as a word, whatever the training rows say.
+    """
+    values = {name: {value_word(value): value for value in rows} for name, rows in taxonomy.values.items()}
+    joined = phrases_of(value for rows in taxonomy.values.values() for value in rows)
+    found = []
+    for word in words_of_name(text, joined):
+        found += [f"{name}: {word}" for name in lexicon.conflicts(word, answers) if answers.get(name) is not None]
+        for name, rows in values.items():
+            answer = answers.get(name)
+            if name in lexicon.attributes and word in rows and answer is not None and rows[word] != answer:
+                found += [f"{name}: {word}"] if word not in value_word(answer).split("_") else []
+    return sorted(set(found))
+
+
+class WordMasks:
+    """The lexicon as tensors over the tokens, for a whole batch at once.
+
+    `ids` gives each word's token. Tokens that are no word of the lexicon (pieces, control tokens) are never allowed.
+    """
+
+    def __init__(self, lexicon: Lexicon, taxonomy: Taxonomy, ids: Mapping[str, int], size: int) -> None:
+        self._places = {
+            name: {value: at for at, value in enumerate(taxonomy.values[name])} for name in lexicon.attributes
+        }
+        self._size = size
+        known = [word for word in lexicon.words if word in ids]
+        self._allowed = {name: self._table(lexicon, taxonomy, name, ids, known) for name in lexicon.attributes}
+        self.nouns = _marked([ids[word] for word in lexicon.nouns if word in ids], size)
+        self.category = ids[CATEGORY]
+        self.follows = self._follow_table(taxonomy, ids)
+
+    def to(self, device: torch.device) -> WordMasks:
+        self._allowed = {name: table.to(device) for name, table in self._allowed.items()}
+        self.nouns, self.follows = self.nouns.to(device), self.follows.to(device)
+        return self
+
+    def places(self, answers: Sequence[Mapping[str, str | None]]) -> torch.Tensor:
+        """N x attributes: each answer's index in the taxonomy, UNANSWERED where there is none."""
+        rows = [[self._places[name].get(row.get(name) or "", UNANSWERED) for name in self._places] for row in answers]
+        return torch.tensor(rows, dtype=torch.long).view(len(answers), len(self._places))
+
+    def allowed(self, places: torch.Tensor) -> torch.Tensor:
+        """N x tokens: which words agree with the answers of each row."""
+        tables = [self._allowed[name][places[:, at]] for at, name in enumerate(self._allowed)]
+        return torch.stack(tables).all(dim=0)
+
+    def _table(
+        self, lexicon: Lexicon, taxonomy: Taxonomy, name: str, ids: Mapping[str, int], known: Iterable[str]
+    ) -> torch.Tensor:
+        """(values + 1) x tokens; the last row is for no answer, so that UNANSWERED points at it."""
+        values = taxonomy.values[name]
+        table = torch.zeros(len(values) + 1, self._size, dtype=torch.bool)
+        for word in known:
+            table[:, ids[word]] = torch.tensor([lexicon.agrees(word, name, value) for value in (*values, None)])
+        return table
+
+    def _follow_table(self, taxonomy: Taxonomy, ids: Mapping[str, int]) -> torch.Tensor:
+        """tokens x tokens: True where the second may not follow the first, because they would read as a value."""
+        table = torch.zeros(self._size, self._size, dtype=torch.bool)
+        for parts in phrases_of(value for rows in taxonomy.values.values() for value in rows):
+            if parts[-2] in ids and parts[-1] in ids:
+                table[ids[parts[-2]], ids[parts[-1]]] = True
+        return table
+
+
+def _marked(ids: Sequence[int], size: int) -> torch.Tensor:
+    marks = torch.zeros(size, dtype=torch.bool)
+    marks[list(ids)] = True
+    return marks

@@ -1,0 +1,105 @@
+"""What each word says of the attributes, counted over the training rows' cleaned names.
+
+A value's own word ("navy_blue", "shirt") tells that value and no other. Of the rest, a word that nearly always stands
+beside one article type ("loafers"), colour ("golden") or rare gender ("infant") tells it, too; and every word is kept
+beside the types and genders it was seen with, so that no watch gets a collar.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from model.lexicon import Lexicon
+from model.taxonomy import TREE_LEVELS, Taxonomy
+from model.wording import CATEGORY, value_word
+from train.catalogue import COLOUR_WORDS, Item
+
+LEAF, GENDER, COLOUR = TREE_LEVELS[0], "gender", "baseColour"
+TELLING_SHARE, TELLING_LIFT = 0.8, 4.0
+FITTING_SHARE, FITTING_GROUPS = 0.005, 2
+LAST_SHARE = 0.6
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """How many product groups have a word beside each value of one attribute; `share` is each value's over all."""
+
+    groups: dict[str, Counter[str]]
+    share: dict[str, float]
+
+    def fitting(self, word: str) -> tuple[str, ...]:
+        """The values the word goes with: of a telling word, only those it makes likelier."""
+        seen = self.groups[word]
+        total = sum(seen.values())
+        least = min(FITTING_GROUPS, max(seen.values(), default=0))
+        lift = 1.0 if self.is_telling(word) else 0.0
+        return tuple(
+            sorted(
+                value
+                for value, count in seen.items()
+                if count >= least and count / total >= max(FITTING_SHARE, lift * self.share[value])
+            )
+        )
+
+    def is_telling(self, word: str) -> bool:
+        """Whether most of its product groups lie at values that it makes several times likelier."""
+        seen = self.groups[word]
+        total = sum(seen.values())
+        told = sum(count for value, count in seen.items() if count / total >= TELLING_LIFT * self.share[value])
+        return total > 0 and told / total >= TELLING_SHARE
+
+
+def count_lexicon(
+    items: Sequence[Item], names: Sequence[Sequence[str]], taxonomy: Taxonomy, words: Sequence[str]
+) -> Lexicon:
+    """The lexicon of `words`, to which every value's own word is added. `names` are the items' cleaned names."""
+    own = {name: {value_word(value): value for value in values} for name, values in taxonomy.attributes.items()}
+    beside = {name: _count(items, names, name) for name in (LEAF, GENDER, COLOUR)}
+    everything = sorted({*words, *(word for rows in own.values() for word in rows), CATEGORY})
+    above = {value_word(value): (level, value) for level in taxonomy.derived for value in taxonomy.values[level]}
+    fits: dict[str, dict[str, tuple[str, ...]]] = {name: {} for name in taxonomy.attributes}
+    needs: dict[str, set[str]] = {name: set(rows) for name, rows in own.items()}
+    for name, rows in own.items():
+        fits[name] |= {word: (value,) for word, value in rows.items()}
+    values = {word for rows in own.values() for word in rows}
+    for word in [word for word in everything if word not in values and word != CATEGORY]:
+        fitting = beside[LEAF].fitting(word)
+        if word in above:
+            fitting = tuple(leaf for leaf in fitting if taxonomy.ancestor(leaf, above[word][0]) == above[word][1])
+        fits[LEAF][word] = fitting
+        fits[GENDER][word] = beside[GENDER].fitting(word)
+        if word in above or beside[LEAF].is_telling(word):
+            needs[LEAF].add(word)
+        if beside[GENDER].is_telling(word):
+            needs[GENDER].add(word)
+        if word in COLOUR_WORDS or beside[COLOUR].is_telling(word):
+            needs[COLOUR].add(word)
+            fits[COLOUR][word] = beside[COLOUR].fitting(word)
+    nouns = {CATEGORY, *own[LEAF], *(last_words(names) & needs[LEAF] & set(everything))}
+    return Lexicon(tuple(everything), fits, {name: frozenset(rows) for name, rows in needs.items()}, frozenset(nouns))
+
+
+def last_words(names: Sequence[Sequence[str]]) -> set[str]:
+    """The words that mostly end a name."""
+    everywhere, last = Counter(word for name in names for word in name), Counter(name[-1] for name in names if name)
+    return {word for word, count in last.items() if count >= LAST_SHARE * everywhere[word]}
+
+
+def _count(items: Sequence[Item], names: Sequence[Sequence[str]], attribute: str) -> _Beside:
+    groups: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    seen: dict[str, set[str]] = defaultdict(set)
+    for item, name in zip(items, names, strict=True):
+        value = item.labels.get(attribute)
+        if value is None:
+            continue
+        seen[value].add(item.group)
+        for word in name:
+            groups[word][value].add(item.group)
+    totals = {value: len(found) for value, found in seen.items()}
+    rows = sum(totals.values())
+    counted: dict[str, Counter[str]] = defaultdict(Counter)
+    for word, values in groups.items():
+        counted[word] = Counter({value: len(found) for value, found in values.items()})
+    return _Beside(counted, {value: count / rows for value, count in totals.items()})
