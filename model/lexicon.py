@@ -71,19 +71,16 @@ class Lexicon:
 def contradictions(text: str, answers: Mapping[str, str | None], lexicon: Lexicon, taxonomy: Taxonomy) -> list[str]:
     """What a written name says against the answers, as "attribute: word"; read from the text alone.
 
-    Stricter than the lexicon in one way: a value of any level written in full contradicts every other value that does
-    not contain it as a word, whatever the training rows say.
+    A word contradicts an answer it does not fit, and so does the full name of any other value of that attribute.
     """
-    values = {name: {value_word(value): value for value in rows} for name, rows in taxonomy.values.items()}
-    joined = phrases_of(value for rows in taxonomy.values.values() for value in rows)
-    found = []
-    for word in words_of_name(text, joined):
-        found += [f"{name}: {word}" for name in lexicon.conflicts(word, answers) if answers.get(name) is not None]
-        for name, rows in values.items():
+    found = set()
+    for word in words_of_name(text, phrases_of(value for rows in taxonomy.values.values() for value in rows)):
+        for name in lexicon.attributes:
             answer = answers.get(name)
-            if name in lexicon.attributes and word in rows and answer is not None and rows[word] != answer:
-                found += [f"{name}: {word}"] if word not in value_word(answer).split("_") else []
-    return sorted(set(found))
+            others = {value_word(value) for value in taxonomy.values[name] if value != answer}
+            if answer is not None and (word in others or not lexicon.agrees(word, name, answer)):
+                found.add(f"{name}: {word}")
+    return sorted(found)
 
 
 class WordMasks:

@@ -21,7 +21,6 @@ from model.cores import available_cores
 from model.preprocessing import Pixels, fit, stack, to_input
 from model.scoring import predictions_from, scores_from
 
-
 CAPTION_BUDGET_MS = 300.0
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from model.captioner import PAIRS, singular
 
 CATEGORY = "<category>"
-"""Stands for the deepest sure category where the article type is not sure; never trained as a word of a name."""
+"""Stands for the deepest sure category where the article type is not sure."""
 
 VARIANTS = {
     "tee": "t-shirt",
@@ -64,6 +64,7 @@ FEWER = (
     (re.compile(r"\bmulti[ -]?colou?r(?:ed)?\b"), " multicoloured "),
     (re.compile(r"\b(\w+)-(colou?red|toned)\b"), r" \1 \2 "),
     (re.compile(r"\boff[ -]white\b"), " off white "),
+    (re.compile(r"\bnavy\b(?! blue)"), " navy blue "),
 )
 """Rewritten before a name is cut into words."""
 
@@ -119,7 +120,8 @@ def join_phrases(words: Sequence[str], phrases: Mapping[tuple[str, ...], str]) -
 def text_of(words: Sequence[str], category: str | None = None) -> str:
     """A name as a person reads it: "Men Navy Blue T-shirt". `category` is put in place of CATEGORY."""
     written = [category or "" if word == CATEGORY else word.replace("_", " ").title() for word in words]
-    return " ".join(part.replace("T-Shirt", "T-shirt").replace("Slip-On", "Slip-on") for part in written if part)
+    text = " ".join(part for part in written if part)
+    return text.replace("T-Shirt", "T-shirt").replace(" And ", " and ")
 
 
 _PAIRS_LOWER = frozenset(word.lower() for word in PAIRS)

@@ -1,4 +1,4 @@
-"""Product names made fit to learn from: rules that take out what no picture shows, each with a count of what it touched.
+"""Product names made fit to learn from: rules that take out what no picture shows, each counting what it touched.
 
 `clean` gives the names that captions are measured against: without brand, numbers, filling words, and words of one
 product line alone. Captions are trained on less: see `train/caption_rows.py`.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from model.taxonomy import Taxonomy
@@ -19,9 +19,42 @@ LEAST_GROUPS = 5
 LEAST_BRANDS = 3
 GENERAL_GROUPS, GENERAL_BRANDS = 20, 10
 FILLING = frozenset(
-    {"a", "am", "an", "and", "as", "at", "by", "de", "for", "from", "i", "ii", "iii", "in", "is", "it", "me", "mr", "my"}
+    {
+        "a",
+        "am",
+        "an",
+        "and",
+        "as",
+        "at",
+        "by",
+        "de",
+        "for",
+        "from",
+        "i",
+        "ii",
+        "iii",
+        "in",
+        "is",
+        "it",
+        "me",
+        "mr",
+        "my",
+    }
     | {"no", "of", "on", "or", "out", "pack", "set", "the", "to", "up", "with", "you", "your", "new", "collection"}
-    | {"edition", "series", "style", "fashion", "colour", "coloured", "pair", "combo", "assorted", "one", "two", "three"}
+    | {
+        "edition",
+        "series",
+        "style",
+        "fashion",
+        "colour",
+        "coloured",
+        "pair",
+        "combo",
+        "assorted",
+        "one",
+        "two",
+        "three",
+    }
 )
 """Words that say nothing of one article, and how many of them are sold together."""
 
@@ -104,9 +137,14 @@ def brand_words(brands: Sequence[str], items: Sequence[Item]) -> frozenset[str]:
     return frozenset(parts - (general - whole))
 
 
-def named_brands(text: str, brands: frozenset[str], names: Sequence[str] = ()) -> list[str]:
-    """The brands' words in a text, and the brands of several words that stand in it in full."""
-    words = words_of_name(text)
+def named_brands(
+    text: str, brands: frozenset[str], names: Sequence[str], phrases: Mapping[tuple[str, ...], str]
+) -> list[str]:
+    """The brands' words in a text, and the brands of several words that stand in it in full.
+
+    A value's own words (`phrases`) are none: AND is a brand, "Perfume and Body Mist" an article type.
+    """
+    words = words_of_name(text, phrases)
     whole = [name for name in names if " " in name.strip() and without_phrase(words, words_of_name(name)) != words]
     return [word for word in words if word in brands] + whole
 

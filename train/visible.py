@@ -102,9 +102,7 @@ def _fit(train: Named, words: Sequence[str]) -> _Scores:
     return _Scores(mean, spread, layer.requires_grad_(False))
 
 
-def _aucs(
-    named: Named, words: Sequence[str], scores: npt.NDArray[np.float32]
-) -> dict[str, tuple[float, int]]:
+def _aucs(named: Named, words: Sequence[str], scores: npt.NDArray[np.float32]) -> dict[str, tuple[float, int]]:
     """Per word with enough rows, the AUC over pairs of rows of one article type, and the rows that have it."""
     has = _has(named.names, words)
     types: dict[str, list[int]] = defaultdict(list)

@@ -19,7 +19,10 @@ from train.catalogue import COLOUR_WORDS, Item
 LEAF, GENDER, COLOUR = TREE_LEVELS[0], "gender", "baseColour"
 TELLING_SHARE, TELLING_LIFT = 0.8, 4.0
 FITTING_SHARE, FITTING_GROUPS = 0.005, 2
+COLOUR_SHARE = 0.1
 LAST_SHARE = 0.6
+AGE_WORDS = frozenset({"kids", "infant", "baby"})
+"""They tell a gender (the catalogue's Boys and Girls are sections for children), however loosely names use them."""
 
 
 @dataclass(frozen=True)
@@ -29,17 +32,17 @@ class _Beside:
     groups: dict[str, Counter[str]]
     share: dict[str, float]
 
-    def fitting(self, word: str) -> tuple[str, ...]:
+    def fitting(self, word: str, least_share: float = FITTING_SHARE, least_lift: float = 0.0) -> tuple[str, ...]:
         """The values the word goes with: of a telling word, only those it makes likelier."""
         seen = self.groups[word]
         total = sum(seen.values())
         least = min(FITTING_GROUPS, max(seen.values(), default=0))
-        lift = 1.0 if self.is_telling(word) else 0.0
+        lift = max(least_lift, 1.0 if self.is_telling(word) else 0.0)
         return tuple(
             sorted(
                 value
                 for value, count in seen.items()
-                if count >= least and count / total >= max(FITTING_SHARE, lift * self.share[value])
+                if count >= least and count / total >= max(least_share, lift * self.share[value])
             )
         )
 
@@ -63,6 +66,7 @@ def count_lexicon(
     needs: dict[str, set[str]] = {name: set(rows) for name, rows in own.items()}
     for name, rows in own.items():
         fits[name] |= {word: (value,) for word, value in rows.items()}
+    fits[LEAF][CATEGORY] = ()  # it stands in for an article type that is not answered, and beside no answer
     values = {word for rows in own.values() for word in rows}
     for word in [word for word in everything if word not in values and word != CATEGORY]:
         fitting = beside[LEAF].fitting(word)
@@ -72,11 +76,12 @@ def count_lexicon(
         fits[GENDER][word] = beside[GENDER].fitting(word)
         if word in above or beside[LEAF].is_telling(word):
             needs[LEAF].add(word)
-        if beside[GENDER].is_telling(word):
+        if word in AGE_WORDS or beside[GENDER].is_telling(word):
             needs[GENDER].add(word)
+            fits[GENDER][word] = beside[GENDER].fitting(word, least_lift=TELLING_LIFT)
         if word in COLOUR_WORDS or beside[COLOUR].is_telling(word):
             needs[COLOUR].add(word)
-            fits[COLOUR][word] = beside[COLOUR].fitting(word)
+            fits[COLOUR][word] = beside[COLOUR].fitting(word, COLOUR_SHARE)
     nouns = {CATEGORY, *own[LEAF], *(last_words(names) & needs[LEAF] & set(everything))}
     return Lexicon(tuple(everything), fits, {name: frozenset(rows) for name, rows in needs.items()}, frozenset(nouns))
 

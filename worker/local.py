@@ -21,7 +21,10 @@ def predict_files(settings: Settings, files: Sequence[Path], bundle: Path | None
 
     bundle: its folder; else that of the settings, else the shipped one. Raises BundleError before the first answer.
     """
-    predictor = Predictor.load(bundle or settings.worker.bundle, device=settings.worker.device)
+    worker = settings.worker
+    predictor = Predictor.load(
+        bundle or worker.bundle, device=worker.device, caption_budget_ms=worker.caption_budget_ms
+    )
     remaining = iter(files)
     while batch := list(islice(remaining, settings.worker.max_batch_size)):
         yield from _answer(predictor, settings, batch)
