@@ -62,6 +62,9 @@ class CaptionNetwork(nn.Module):
         self.text_out = nn.Linear(width, sizes.embedding, bias=False)
         self.log_scale = nn.Parameter(torch.tensor(2.66))  # 1 / .07, as CLIP starts
         self.dropout = nn.Dropout(sizes.dropout)
+        # Of the words that tell no attribute: minus the log of their share among each article type's names.
+        self.rarity: torch.Tensor
+        self.register_buffer("rarity", torch.zeros(sizes.values[-1] + 1, sizes.vocabulary))
         for table in (self.words, self.positions, *self.answers):
             nn.init.normal_(table.weight, std=0.02)
 

@@ -16,7 +16,11 @@ PAD, BEGIN, END = 0, 1, 2
 
 @dataclass(frozen=True)
 class CaptionSizes:
-    """`features` and `places` are the feature map's channels and h x w; `values` counts each attribute's values."""
+    """`features` and `places` are the feature map's channels and h x w; `values` counts each attribute's values.
+
+    The last attribute is the article type. `detail` is how much of a detail's rarity counts for it when names are
+    written, for up to `details` words of at least `detail_chance` each (see `model/decoding.py`).
+    """
 
     vocabulary: int
     features: int
@@ -30,6 +34,9 @@ class CaptionSizes:
     embedding: int = 128
     max_tokens: int = 20
     dropout: float = 0.1
+    detail: float = 1.0
+    detail_chance: float = 0.02
+    details: int = 3
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"values": list(self.values)}

@@ -1,11 +1,17 @@
 """From visual tokens to words, one step at a time, with a KV cache and never a word that contradicts an answer.
 
-Greedy is what is served; beam search is for measuring what greedy leaves behind. A name ends only after a noun, says
-no word twice, and has at most the network's `max_tokens` words.
+Left alone, a decoder says what suits every picture and leaves out what only this one shows. So a detail ("striped",
+"graphic", "chronograph") that the picture makes likely enough is weighed against how common it is among names of that
+article type: score = log p(word | picture) - detail * log p(word | type), the logit adjustment of Menon et al. (ICLR
+2021) and in the spirit of Li et al.'s mutual information (NAACL 2016).
+
+Greedy search is served; beam search is for measuring what greedy leaves behind. A name ends only after a noun, says
+no word twice and no two that exclude each other, and has at most the network's `max_tokens` words.
 """
 
 from __future__ import annotations
 
+import math
 import time
 
 import torch
@@ -22,7 +28,7 @@ class OutOfTime(RuntimeError):
 
 
 class _Rules:
-    """Which token each row may say next, and what it has said. One row per name in progress."""
+    """Which token each row may say next, what it has said, and what details are worth. One row per name in progress."""
 
     def __init__(self, masks: WordMasks | None, places: torch.Tensor, network: CaptionNetwork) -> None:
         size = network.sizes.vocabulary
@@ -31,6 +37,9 @@ class _Rules:
         self._has_noun = torch.zeros(len(places), dtype=torch.bool, device=places.device)
         self._allowed = masks.allowed(places) if masks else torch.ones_like(self._said)
         self._allowed[:, [PAD, BEGIN]] = False
+        self._sizes = network.sizes
+        self._rarity = network.rarity[places[:, -1]] if masks else torch.zeros(len(places), size, device=places.device)
+        self._details = torch.zeros(len(places), dtype=torch.long, device=places.device)
 
     def open_to(self, previous: torch.Tensor, step: int) -> torch.Tensor:
         """N x tokens: what may be said after `previous` (N). Some token always may: the answered type's own name."""
@@ -42,13 +51,23 @@ class _Rules:
         open_to[:, END] = self._has_noun
         return open_to
 
+    def gains(self, logits: torch.Tensor, previous: torch.Tensor, step: int) -> torch.Tensor:
+        """N x tokens: what each next token adds to the score, minus infinity where it may not be said."""
+        chances = torch.log_softmax(logits, dim=1)
+        is_wanted = (chances > math.log(self._sizes.detail_chance)) & (self._details < self._sizes.details)[:, None]
+        worth = torch.where(is_wanted, chances + self._sizes.detail * self._rarity, chances)
+        return worth.masked_fill_(~self.open_to(previous, step), -torch.inf)
+
     def say(self, tokens: torch.Tensor) -> None:
+        self._details += self._rarity.gather(1, tokens[:, None])[:, 0] > 0
         self._said.scatter_(1, tokens[:, None], True)
         if self._masks is not None:
+            self._said |= self._masks.bars[tokens]
             self._has_noun |= self._masks.nouns[tokens]
 
     def keep(self, rows: torch.Tensor) -> None:
         self._said, self._has_noun, self._allowed = self._said[rows], self._has_noun[rows], self._allowed[rows]
+        self._rarity, self._details = self._rarity[rows], self._details[rows]
 
 
 @torch.inference_mode()
@@ -71,7 +90,7 @@ def greedy(
         if ends_at is not None and time.monotonic() > ends_at:
             raise OutOfTime(f"only {step} words in the time given")
         logits = network.tell(network.read(previous[:, None], cache, step), memory, cache)[:, 0]
-        chosen = logits.masked_fill_(~rules.open_to(previous, step), -torch.inf).argmax(dim=1)
+        chosen = rules.gains(logits, previous, step).argmax(dim=1)
         previous = torch.where(has_ended, PAD, chosen)
         rules.say(previous)
         written.append(previous)
@@ -100,11 +119,10 @@ def beam(
     has_ended = torch.zeros(count * width, dtype=torch.bool, device=visual.device)
     for step in range(network.sizes.max_tokens):
         logits = network.tell(network.read(tokens[:, -1:], cache, step), memory, cache)[:, 0]
-        open_to = rules.open_to(tokens[:, -1], step)
-        open_to[has_ended] = False
-        open_to[has_ended, PAD] = True  # an ended name goes on as it is, at no cost
-        gains = torch.log_softmax(logits.masked_fill(~open_to, -torch.inf), dim=1).view(count, width, size)
-        best = (scores[:, :, None] + gains).view(count, -1).topk(width, dim=1)
+        gains = rules.gains(logits, tokens[:, -1], step)
+        gains[has_ended] = -torch.inf
+        gains[has_ended, PAD] = 0.0  # an ended name goes on as it is, at no cost
+        best = (scores[:, :, None] + gains.view(count, width, size)).view(count, -1).topk(width, dim=1)
         scores, parents = best.values, best.indices // size
         kept = (parents + torch.arange(count, device=visual.device)[:, None] * width).flatten()
         said = (best.indices % size).flatten()

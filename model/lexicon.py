@@ -24,13 +24,15 @@ UNANSWERED = -1
 class Lexicon:
     """The words a name may have, in the tokens' order. `fits[attribute][word]` lists values, without an entry all fit.
 
-    `needs[attribute]` are words that want an answer; `nouns` are those that name an article, CATEGORY among them.
+    `needs[attribute]` are words that want an answer; `nouns` are those that name an article, CATEGORY among them;
+    `apart` are pairs that no name has both of ("striped" and "checked").
     """
 
     words: tuple[str, ...]
     fits: dict[str, dict[str, tuple[str, ...]]]
     needs: dict[str, frozenset[str]]
     nouns: frozenset[str]
+    apart: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def attributes(self) -> tuple[str, ...]:
@@ -55,6 +57,7 @@ class Lexicon:
             },
             "needs": {name: sorted(words) for name, words in self.needs.items()},
             "nouns": sorted(self.nouns),
+            "apart": [list(pair) for pair in self.apart],
         }
 
     @classmethod
@@ -65,6 +68,7 @@ class Lexicon:
             fits={name: {word: tuple(values) for word, values in rows.items()} for name, rows in data["fits"].items()},
             needs={name: frozenset(words) for name, words in data["needs"].items()},
             nouns=frozenset(data["nouns"]),
+            apart=tuple((first, second) for first, second in data["apart"]),
         )
 
 
@@ -99,10 +103,13 @@ class WordMasks:
         self.nouns = _marked([ids[word] for word in lexicon.nouns if word in ids], size)
         self.category = ids[CATEGORY]
         self.follows = self._follow_table(taxonomy, ids)
+        self.bars = torch.zeros(size, size, dtype=torch.bool)
+        for first, second in lexicon.apart:
+            self.bars[ids[first], ids[second]] = self.bars[ids[second], ids[first]] = True
 
     def to(self, device: torch.device) -> WordMasks:
         self._allowed = {name: table.to(device) for name, table in self._allowed.items()}
-        self.nouns, self.follows = self.nouns.to(device), self.follows.to(device)
+        self.nouns, self.follows, self.bars = (table.to(device) for table in (self.nouns, self.follows, self.bars))
         return self
 
     def places(self, answers: Sequence[Mapping[str, str | None]]) -> torch.Tensor:

@@ -39,6 +39,7 @@ class CaptionOptions:
     smoothing: float = 0.1
     caption: float = 2.0
     contrastive: float = 1.0
+    width: int = CaptionSizes.width
     seed: int = 0
 
 

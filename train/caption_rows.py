@@ -18,7 +18,7 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from tokenizers.trainers import BpeTrainer
 
-from model.caption_parts import BEGIN, END, PAD
+from model.caption_parts import BEGIN, END, PAD, CaptionSizes
 from model.lexicon import Lexicon, WordMasks
 from model.taxonomy import TREE_LEVELS, Taxonomy
 from model.wording import CATEGORY, value_word
@@ -27,6 +27,7 @@ from train.catalogue import Item
 LEAF = TREE_LEVELS[0]
 HIDDEN = {"gender": 0.3, "baseColour": 0.45, "usage": 0.3, "season": 0.7, LEAF: 0.3}
 DEFAULT_HIDDEN = 0.3
+LEANING, LEAST_SHARE = 5.0, 1e-4
 UNTOUCHED_SHARE = 0.35
 """Share of the rows of a batch in which nothing is hidden."""
 
@@ -147,6 +148,26 @@ def inputs_and_targets(tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
 
 def label_sizes(lexicon: Lexicon, taxonomy: Taxonomy) -> tuple[int, ...]:
     return tuple(len(taxonomy.values[name]) for name in lexicon.attributes)
+
+
+def rarity_of(rows: CaptionRows, lexicon: Lexicon, vocabulary: Mapping[str, int], sizes: CaptionSizes) -> torch.Tensor:
+    """(article types + 1) x vocabulary: minus the log of a detail's share of a type's targets, 0 for other words.
+
+    Shares of small types lean on those of all; the last row, for no answer, is of all. A detail is a word that names no
+    value and no article.
+    """
+    told = {word for name in lexicon.attributes for word, fitting in lexicon.fits[name].items() if len(fitting) == 1}
+    details = [vocabulary[w] for w in lexicon.words if w not in lexicon.nouns and not (w in told and _bits(w, lexicon))]
+    types = rows.places[:, -1]
+    has = torch.zeros(len(types), sizes.vocabulary).scatter_(1, rows.tokens, 1.0)
+    every = has.mean(dim=0)
+    counts = torch.zeros(sizes.values[-1] + 1, sizes.vocabulary).index_add_(0, types % (sizes.values[-1] + 1), has)
+    numbers = torch.bincount(types % (sizes.values[-1] + 1), minlength=sizes.values[-1] + 1)[:, None]
+    shares = (counts + LEANING * every) / (numbers + LEANING)
+    shares[-1] = every
+    rarity = torch.zeros_like(shares)
+    rarity[:, details] = -shares[:, details].clamp(LEAST_SHARE, 1.0).log()
+    return rarity
 
 
 def _bits(word: str, lexicon: Lexicon) -> int:

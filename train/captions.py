@@ -12,13 +12,14 @@ import click
 import numpy as np
 import numpy.typing as npt
 import torch
+from tokenizers import Tokenizer
 
 from model.bundle import Bundle, load_bundle, save_bundle
 from model.caption_parts import CaptionerParts, CaptionSizes
 from model.cores import available_cores
-from model.lexicon import WordMasks
+from model.lexicon import Lexicon, WordMasks
 from train.caption_loop import CaptionData, CaptionOptions, options_json, train_captioner
-from train.caption_rows import label_sizes, make_rows, train_tokenizer
+from train.caption_rows import label_sizes, make_rows, rarity_of, train_tokenizer
 from train.catalogue import Item, read_catalogue
 from train.feature_maps import Maps, map_file, maps_of
 from train.images import ImageStore, load_pixels
@@ -56,6 +57,7 @@ class CaptionSplit:
 @click.option(
     "--contrastive", type=float, default=CaptionOptions.contrastive, show_default=True, help="Weight; 0: none."
 )
+@click.option("--width", type=int, default=CaptionOptions.width, show_default=True, help="Of the decoder's layers.")
 @click.option("--seed", type=int, default=CaptionOptions.seed, show_default=True)
 @click.option("--cache", type=Folder, default=Path("data-cache"), show_default=True, help="Pictures and feature maps.")
 @click.option("--resume", is_flag=True, help="Go on from OUT's checkpoint.")
@@ -67,12 +69,15 @@ def main(
     max_minutes: float | None,
     copies: int,
     contrastive: float,
+    width: int,
     seed: int,
     cache: Path,
     resume: bool,
 ) -> None:
     torch.set_num_threads(available_cores())
-    options = CaptionOptions(out, epochs=epochs, max_minutes=max_minutes, contrastive=contrastive, seed=seed)
+    options = CaptionOptions(
+        out, epochs=epochs, max_minutes=max_minutes, contrastive=contrastive, width=width, seed=seed
+    )
     write_captioner(load_bundle(bundle), data, options, copies, cache, is_resumed=resume)
 
 
@@ -88,22 +93,35 @@ def write_captioner(
     unseen = load_split(bundle, data, items, "val", cleaner, cache)
     found = look_up(train.named(bundle), unseen.named(bundle))
     lexicon = count_lexicon(train.items, train.names, bundle.taxonomy, [row.word for row in found if row.is_visible])
-    tokenizer = train_tokenizer(train.names, lexicon, VOCABULARY)
+    tokenizer = tokenizer_of(options.out, train.names, lexicon, is_resumed=is_resumed)
     sizes = CaptionSizes(
         vocabulary=tokenizer.get_vocab_size(),
         features=train.copies[0].shape[1],
         places=int(np.prod(train.copies[0].shape[2:])),
         values=label_sizes(lexicon, bundle.taxonomy),
+        width=options.width,
     )
     masks = WordMasks(lexicon, bundle.taxonomy, tokenizer.get_vocab(), sizes.vocabulary)
     rows, touched = make_rows(train.items, train.names, tokenizer, masks, lexicon, sizes.max_tokens)
     report(options, shares, touched, len(train.items), found, sizes)
     given = CaptionData(rows, train.copies, lexicon.attributes, masks.category)
     network = train_captioner(options, sizes, given, is_resumed=is_resumed)
+    network.rarity = rarity_of(rows, lexicon, tokenizer.get_vocab(), sizes)
     halves = {name: tensor.half().float() for name, tensor in network.state_dict().items()}
     parts = CaptionerParts(sizes, halves, lexicon, tokenizer.to_str())
     save_bundle(dataclasses.replace(bundle, captioner=parts), options.out / "bundle")
     return options.out / "bundle"
+
+
+def tokenizer_of(out: Path, names: list[list[str]], lexicon: Lexicon, *, is_resumed: bool) -> Tokenizer:
+    """The run's tokenizer: a resumed run keeps the one its network has learnt."""
+    file = out / "tokenizer.json"
+    if is_resumed and file.exists():
+        return Tokenizer.from_file(str(file))
+    tokenizer = train_tokenizer(names, lexicon, VOCABULARY)
+    out.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(file))
+    return tokenizer
 
 
 def load_split(

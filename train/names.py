@@ -17,6 +17,8 @@ from train.catalogue import Item
 
 LEAST_GROUPS = 5
 LEAST_BRANDS = 3
+MOST_OF_ONE_BRAND = 0.6
+"""Above this share of a word's rows it names a brand's product line ("air", "absolute")."""
 GENERAL_GROUPS, GENERAL_BRANDS = 20, 10
 FILLING = frozenset(
     {
@@ -106,15 +108,20 @@ def learn_cleaner(items: Sequence[Item], taxonomy: Taxonomy, every_brand: Sequen
     phrases = phrases_of(values)
     brands = brand_words([*{item.brand for item in items}, *every_brand], items) - {value_word(v) for v in values}
     groups: dict[str, set[str]] = defaultdict(set)
-    makers: dict[str, set[str]] = defaultdict(set)
+    makers: dict[str, Counter[str]] = defaultdict(Counter)
     for item in items:
         words = join_phrases(without_phrase(words_of_name(item.name), words_of_name(item.brand)), phrases)
         for word in words:
             groups[word].add(item.group)
-            makers[word].add(item.brand.lower())
-    common = {word for word in groups if len(groups[word]) >= LEAST_GROUPS and len(makers[word]) >= LEAST_BRANDS}
+            makers[word][item.brand.lower()] += 1
+    common = {word for word in groups if len(groups[word]) >= LEAST_GROUPS and is_shared(makers[word])}
     kept = frozenset(word for word in common if len(word) > 1 and not has_digit(word)) - FILLING - brands
     return NameCleaner(brands, kept, phrases, frozenset(value_word(value) for value in values))
+
+
+def is_shared(makers: Counter[str]) -> bool:
+    """Whether enough brands use a word, and none of them most of the time."""
+    return len(makers) >= LEAST_BRANDS and max(makers.values()) <= MOST_OF_ONE_BRAND * makers.total()
 
 
 def brand_words(brands: Sequence[str], items: Sequence[Item]) -> frozenset[str]:

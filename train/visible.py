@@ -22,7 +22,7 @@ LEAST_ROWS = 20
 VISIBLE_AUC = 0.65
 LEAST_CHECKED, WELL_CHECKED = 3, 6
 BARELY_CHECKED_AUC = 0.8
-TYPICAL_SHARE = 0.25
+TYPICAL_SHARE, LEAST_TYPICAL = 0.25, 30
 STEPS = 400
 
 
@@ -124,7 +124,7 @@ def _aucs(named: Named, words: Sequence[str], scores: npt.NDArray[np.float32]) -
 
 
 def _typical(named: Named) -> dict[str, float]:
-    """Per word, the largest share of an article type's rows that have it."""
+    """Per word, the largest share that it has of an article type's rows, types of a few rows aside."""
     types: Counter[str] = Counter()
     having: dict[str, Counter[str]] = defaultdict(Counter)
     for item, name in zip(named.items, named.names, strict=True):
@@ -132,7 +132,10 @@ def _typical(named: Named) -> dict[str, float]:
         types[kind] += 1
         for word in set(name):
             having[word][kind] += 1
-    return {word: max(count / types[kind] for kind, count in kinds.items()) for word, kinds in having.items()}
+    return {
+        word: max((count / types[kind] for kind, count in kinds.items() if types[kind] >= LEAST_TYPICAL), default=0.0)
+        for word, kinds in having.items()
+    }
 
 
 def _pairs_won(scores: npt.NDArray[np.float32], has: npt.NDArray[np.bool_]) -> tuple[float, float]:

@@ -7,8 +7,9 @@ beside the types and genders it was seen with, so that no watch gets a collar.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from model.lexicon import Lexicon
@@ -21,6 +22,7 @@ TELLING_SHARE, TELLING_LIFT = 0.8, 4.0
 FITTING_SHARE, FITTING_GROUPS = 0.005, 2
 COLOUR_SHARE = 0.1
 LAST_SHARE = 0.6
+APART_EXPECTED, APART_SHARE = 3.0, 0.25
 AGE_WORDS = frozenset({"kids", "infant", "baby"})
 """They tell a gender (the catalogue's Boys and Girls are sections for children), however loosely names use them."""
 
@@ -83,7 +85,32 @@ def count_lexicon(
             needs[COLOUR].add(word)
             fits[COLOUR][word] = beside[COLOUR].fitting(word, COLOUR_SHARE)
     nouns = {CATEGORY, *own[LEAF], *(last_words(names) & needs[LEAF] & set(everything))}
-    return Lexicon(tuple(everything), fits, {name: frozenset(rows) for name, rows in needs.items()}, frozenset(nouns))
+    needed = {name: frozenset(rows) for name, rows in needs.items()}
+    details = set(everything) - nouns - values
+    return Lexicon(tuple(everything), fits, needed, frozenset(nouns), pairs_apart(items, names, details))
+
+
+def pairs_apart(
+    items: Sequence[Item], names: Sequence[Sequence[str]], details: Set[str]
+) -> tuple[tuple[str, str], ...]:
+    """Details that hardly ever meet in a name, though among names of their article types they would by chance."""
+    totals: Counter[str] = Counter()
+    alone: dict[str, Counter[str]] = defaultdict(Counter)
+    together: Counter[tuple[str, str]] = Counter()
+    for item, name in zip(items, names, strict=True):
+        leaf, found = item.labels.get(LEAF, ""), sorted(details.intersection(name))
+        totals[leaf] += 1
+        alone[leaf].update(found)
+        together.update(itertools.combinations(found, 2))
+    expected: dict[tuple[str, str], float] = defaultdict(float)
+    for leaf, counts in alone.items():
+        for first, second in itertools.combinations(sorted(counts), 2):
+            expected[first, second] += counts[first] * counts[second] / totals[leaf]
+    return tuple(
+        pair
+        for pair, count in sorted(expected.items())
+        if count >= APART_EXPECTED and together[pair] <= APART_SHARE * count
+    )
 
 
 def last_words(names: Sequence[Sequence[str]]) -> set[str]:
