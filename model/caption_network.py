@@ -139,12 +139,12 @@ def _block(sizes: CaptionSizes, layer: int, is_cross: bool) -> GPT2Block:
         n_head=sizes.heads,
         n_layer=sizes.unimodal_layers + sizes.cross_layers,
         add_cross_attention=is_cross,
-        attn_implementation="sdpa",
         activation_function="gelu",
         resid_pdrop=sizes.dropout,
         attn_pdrop=sizes.dropout,
     )
-    block = GPT2Block(config, layer)
+    config._attn_implementation = "sdpa"
+    block = GPT2Block(config, layer)  # type: ignore[no-untyped-call]
     for name, weight in block.named_parameters():
         if weight.ndim > 1:
             nn.init.normal_(weight, std=0.02 if "c_proj" not in name else 0.02 / (2 * config.n_layer) ** 0.5)

@@ -18,11 +18,13 @@ from model.bundle import Bundle, load_bundle, save_bundle
 from model.caption_parts import CaptionerParts, CaptionSizes
 from model.cores import available_cores
 from model.lexicon import Lexicon, WordMasks
+from train.caption_card import with_captions
 from train.caption_loop import CaptionData, CaptionOptions, options_json, train_captioner
 from train.caption_rows import label_sizes, make_rows, rarity_of, train_tokenizer
 from train.catalogue import Item, read_catalogue
 from train.feature_maps import Maps, map_file, maps_of
 from train.images import ImageStore, load_pixels
+from train.judge_captions import judge_captions
 from train.names import NameCleaner, learn_cleaner
 from train.tables import table
 from train.visible import Named, WordRow, look_up
@@ -109,8 +111,16 @@ def write_captioner(
     network.rarity = rarity_of(rows, lexicon, tokenizer.get_vocab(), sizes)
     halves = {name: tensor.half().float() for name, tensor in network.state_dict().items()}
     parts = CaptionerParts(sizes, halves, lexicon, tokenizer.to_str())
-    save_bundle(dataclasses.replace(bundle, captioner=parts), options.out / "bundle")
+    whole = dataclasses.replace(bundle, captioner=parts)
+    reports = {split: judge_captions(whole, data, split, cache) for split in ("val", "test") if has_split(items, split)}
+    metrics = bundle.metrics | {f"captions/{split}": report for split, report in reports.items()}
+    card = with_captions(bundle, parts, reports)
+    save_bundle(dataclasses.replace(whole, metrics=metrics, card=card), options.out / "bundle")
     return options.out / "bundle"
+
+
+def has_split(items: list[Item], split: str) -> bool:
+    return any(item.split == split for item in items)
 
 
 def tokenizer_of(out: Path, names: list[list[str]], lexicon: Lexicon, *, is_resumed: bool) -> Tokenizer:
