@@ -34,8 +34,8 @@ class CaptionSizes:
     embedding: int = 128
     max_tokens: int = 20
     dropout: float = 0.1
-    detail: float = 1.0
-    detail_chance: float = 0.02
+    detail: float = 0.7
+    detail_chance: float = 0.03
     details: int = 3
 
     def to_json(self) -> dict[str, Any]:

@@ -72,19 +72,27 @@ class Lexicon:
         )
 
 
-def contradictions(text: str, answers: Mapping[str, str | None], lexicon: Lexicon, taxonomy: Taxonomy) -> list[str]:
-    """What a written name says against the answers, as "attribute: word"; read from the text alone.
+class Agreement:
+    """Reads written names against answers, from the text alone."""
 
-    A word contradicts an answer it does not fit, and so does the full name of any other value of that attribute.
-    """
-    found = set()
-    for word in words_of_name(text, phrases_of(value for rows in taxonomy.values.values() for value in rows)):
-        for name in lexicon.attributes:
-            answer = answers.get(name)
-            others = {value_word(value) for value in taxonomy.values[name] if value != answer}
-            if answer is not None and (word in others or not lexicon.agrees(word, name, answer)):
-                found.add(f"{name}: {word}")
-    return sorted(found)
+    def __init__(self, lexicon: Lexicon, taxonomy: Taxonomy) -> None:
+        self._lexicon = lexicon
+        self._phrases = phrases_of(value for values in taxonomy.values.values() for value in values)
+        self._values = {name: {value_word(v): v for v in taxonomy.values[name]} for name in lexicon.attributes}
+
+    def contradictions(self, text: str, answers: Mapping[str, str | None]) -> list[str]:
+        """What a name says against the answers, as "attribute: word".
+
+        A word contradicts an answer it does not fit, and so does the full name of any other value of that attribute.
+        """
+        found = set()
+        for word in words_of_name(text, self._phrases):
+            for name, values in self._values.items():
+                answer = answers.get(name)
+                is_other = word in values and values[word] != answer
+                if answer is not None and (is_other or not self._lexicon.agrees(word, name, answer)):
+                    found.add(f"{name}: {word}")
+        return sorted(found)
 
 
 class WordMasks:

@@ -29,13 +29,12 @@ def main(bundle: Path | None, batch_size: int, threads: int | None) -> None:
     drawn = [draw(article, colour, (180, 240), seed) for seed, (article, colour) in enumerate(looks)]
     pictures = [predictors[0].preprocess(picture) for picture in drawn]
     heads, whole = (median_ms(lambda model=model: model.predict(pictures)) for model in predictors)  # type: ignore[misc]
-    each, rates = (whole - heads) / batch_size, [1000 * batch_size / took for took in (heads, whole, whole - heads)]
+    each, share = (whole - heads) / batch_size, (whole - heads) / heads
+    rates = [1000 * batch_size / took for took in (heads, whole, whole - heads)]
     print(f"batch of {batch_size}, {torch.get_num_threads()} threads, medians of {ROUNDS}")
     print(f"heads with structured text: {heads / batch_size:.2f} ms/image, {rates[0]:.0f} images/s")
     print(f"heads with captions:        {whole / batch_size:.2f} ms/image, {rates[1]:.0f} images/s")
-    print(
-        f"captions alone:             {each:.2f} ms/image, {rates[2]:.0f} images/s, {each * batch_size / heads:.2f} x heads"
-    )
+    print(f"captions alone: {each:.2f} ms/image, {rates[2]:.0f} images/s, {share:.2f} of the heads")
 
 
 def median_ms(action: Callable[[], object]) -> float:

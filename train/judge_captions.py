@@ -18,7 +18,7 @@ import torch
 from model.answer import Prediction
 from model.bundle import Bundle
 from model.captioner import name_from
-from model.lexicon import Lexicon, contradictions
+from model.lexicon import Agreement, Lexicon
 from model.scoring import predictions_from, scores_from
 from model.taxonomy import TREE_LEVELS
 from model.wording import words_of_name
@@ -150,7 +150,8 @@ def measure(subject: Subject, names: Sequence[str], answers: Sequence[Answers]) 
     }
     if subject.lexicon:
         rows = zip(names, answers, strict=True)
-        against = [contradictions(name, row, subject.lexicon, subject.bundle.taxonomy) for name, row in rows]
+        agreement = Agreement(subject.lexicon, subject.bundle.taxonomy)
+        against = [agreement.contradictions(name, row) for name, row in rows]
         figures["contradictions"] = float(np.mean([bool(found) for found in against]))
     return figures
 

@@ -13,7 +13,7 @@ import torch
 
 from model.bundle import CAPTIONER, BundleError, load_bundle, save_bundle
 from model.decoding import beam, greedy
-from model.lexicon import contradictions
+from model.lexicon import Agreement
 from model.predictor import Predictor
 from model.preprocessing import Pixels
 from model.wording import CATEGORY
@@ -69,17 +69,16 @@ def written(captioner: WritingCaptioner, rows: Sequence[dict[str, str | None]], 
 
 def test_no_name_contradicts_its_answers_whatever_the_weights_say(captioner: WritingCaptioner) -> None:
     rows = every_answer(captioner)
+    agreement = Agreement(captioner.parts.lexicon, captioner.taxonomy)
     for name, row in zip(written(captioner, rows), rows, strict=True):
-        assert not contradictions(name, row, captioner.parts.lexicon, captioner.taxonomy), (name, row)
+        assert not agreement.contradictions(name, row), (name, row)
 
 
 def test_without_constraints_random_weights_do_contradict(captioner: WritingCaptioner) -> None:
     rows = every_answer(captioner)
     names = written(captioner, rows, is_free=True)
-    found = [
-        contradictions(name, row, captioner.parts.lexicon, captioner.taxonomy)
-        for name, row in zip(names, rows, strict=True)
-    ]
+    agreement = Agreement(captioner.parts.lexicon, captioner.taxonomy)
+    found = [agreement.contradictions(name, row) for name, row in zip(names, rows, strict=True)]
     assert any(found)
 
 
