@@ -14,7 +14,7 @@ import torch
 from model.bundle import CAPTIONER, BundleError, load_bundle, save_bundle
 from model.decoding import beam, greedy
 from model.lexicon import Agreement
-from model.predictor import Predictor
+from model.predictor import Predictor, captioner_of
 from model.preprocessing import Pixels
 from model.wording import CATEGORY
 from model.writer import WritingCaptioner
@@ -29,7 +29,7 @@ def writing_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def writing(writing_bundle: Path) -> Predictor:
-    return Predictor.load(writing_bundle, device="cpu", threads=1)
+    return Predictor.load(writing_bundle, device="cpu", threads=1, caption_budget_ms=60_000)
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +157,8 @@ def test_a_captioner_that_fails_leaves_structured_text(writing_bundle: Path, pic
 def test_nothing_sure_is_no_name(writing_bundle: Path, pictures: list[Pixels]) -> None:
     bundle = load_bundle(writing_bundle)
     shy = {name: dataclasses.replace(row, threshold=1.01) for name, row in bundle.calibration.items()}
-    answer = Predictor(dataclasses.replace(bundle, calibration=shy), torch.device("cpu")).predict(pictures[:1])[0]
+    bundle, device = dataclasses.replace(bundle, calibration=shy), torch.device("cpu")
+    answer = Predictor(bundle, device, captioner_of(bundle, device, 60_000)).predict(pictures[:1])[0]
     assert answer.metadata["productDisplayName"] is None
     assert answer.embedding is not None
 
