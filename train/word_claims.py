@@ -84,7 +84,9 @@ def count_lexicon(
         if word in COLOUR_WORDS or beside[COLOUR].is_telling(word):
             needs[COLOUR].add(word)
             fits[COLOUR][word] = beside[COLOUR].fitting(word, COLOUR_SHARE)
-    nouns = {CATEGORY, *own[LEAF], *(last_words(names) & needs[LEAF] & set(everything))}
+    # "nail" of nail_polish names nothing; "shoes" of shoes_laces (a category) and "perfume" of perfume_and_… do.
+    halves = {part for word in own[LEAF] if "_and_" not in word for part in word.split("_")[:-1]} - set(above)
+    nouns = {CATEGORY, *own[LEAF], *((last_words(names) & needs[LEAF] & set(everything)) - halves)}
     needed = {name: frozenset(rows) for name, rows in needs.items()}
     details = set(everything) - nouns - values
     return Lexicon(tuple(everything), fits, needed, frozenset(nouns), pairs_apart(items, names, details))
