@@ -34,8 +34,10 @@ def captions_text(captions: dict[str, Any]) -> str:
     if "retrieval" not in captions:
         return text
     found = captions["retrieval"]
-    return (
-        f"{text}\n\nContradictions without constraints: {captions['contradictions_unconstrained']:.3f}. Search by a "
-        f"cleaned name, recall@10 of its product group: {found['recall_at_10']:.3f} (bag of attributes "
-        f"{found['attributes']:.3f}, random {found['random']:.3f})."
+    notes = (
+        f"Contradictions without constraints: {captions['contradictions_unconstrained']:.3f}.",
+        f"Distinct among the catalogue's own cleaned names: {captions['catalogue_distinct']:.3f}.",
+        f"Search by a cleaned name, recall@10 of its product group: {found['recall_at_10']:.3f} (bag of attributes "
+        f"{found['attributes']:.3f}, random {found['random']:.3f}).",
     )
+    return "\n\n".join([text, " ".join(notes)])

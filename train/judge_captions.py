@@ -86,6 +86,7 @@ def figures_of(subject: Subject, maps: Maps) -> dict[str, Any]:
         "served": own["served"],
         "structured": {mode: measure(subject, *written[mode]) for mode in MODES},
         "contradictions_unconstrained": measure(subject, free, written["all_answered"][1])["contradictions"],
+        "catalogue_distinct": len({" ".join(words) for words in subject.cleaned}) / len(subject.cleaned),
         "retrieval": retrieval(subject, captioner, maps),
     }
 
