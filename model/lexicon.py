@@ -84,9 +84,13 @@ class Agreement:
         """What a name says against the answers, as "attribute: word".
 
         A word contradicts an answer it does not fit, and so does the full name of any other value of that attribute.
+        The name of an answered value, a category's for one, is no contradiction.
         """
         found = set()
+        answered = {value_word(value) for value in answers.values() if value}
         for word in words_of_name(text, self._phrases):
+            if word in answered:
+                continue
             for name, values in self._values.items():
                 answer = answers.get(name)
                 is_other = word in values and values[word] != answer

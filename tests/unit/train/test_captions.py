@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,15 @@ from train.evaluate import main as evaluate
 from train.judge_captions import random_recall, recall
 from train.names import learn_cleaner
 from train.word_claims import count_lexicon
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_core() -> Iterator[None]:
+    """The commands take all cores, which a busy machine makes very slow."""
+    with pytest.MonkeyPatch.context() as patch:
+        for command in ("captions", "caption_rivals", "evaluate"):
+            patch.setattr(f"train.{command}.available_cores", lambda: 1)
+        yield
 
 
 @pytest.fixture(scope="module")
