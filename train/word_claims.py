@@ -59,7 +59,12 @@ class _Beside:
 def count_lexicon(
     items: Sequence[Item], names: Sequence[Sequence[str]], taxonomy: Taxonomy, words: Sequence[str]
 ) -> Lexicon:
-    """The lexicon of `words`, to which every value's own word is added. `names` are the items' cleaned names."""
+    """The lexicon of `words`, to which every value's own word is added. `names` are the items' cleaned names.
+
+    Raises ValueError on a taxonomy without the catalogue's gender, baseColour and, as its last attribute, articleType.
+    """
+    if not {GENDER, COLOUR} <= set(taxonomy.attributes) or [*taxonomy.attributes][-1] != LEAF:
+        raise ValueError(f"captions need {GENDER}, {COLOUR} and, last, {LEAF} among the taxonomy's attributes")
     own = {name: {value_word(value): value for value in values} for name, values in taxonomy.attributes.items()}
     beside = {name: _count(items, names, name) for name in (LEAF, GENDER, COLOUR)}
     everything = sorted({*words, *(word for rows in own.values() for word in rows), CATEGORY})
