@@ -142,7 +142,10 @@ class JobDocument(BaseModel):
     asset: AssetDocument
     metadata: dict[str, str | None] | None = Field(description="The catalogue entry; `null` values = not sure enough.")
     predictions: dict[str, Prediction] | None = Field(description="By attribute.")
-    caption_source: str | None = Field(description="How the display name was made.")
+    caption_source: str | None = Field(
+        description="What wrote the display name: `decoder` (the captioner, from the picture) or `structured` (put "
+        "together from the answered attributes, where there is no captioner or it ran out of time)."
+    )
     model: ModelReference | None
     timings: dict[str, float | None] | None = Field(description="Milliseconds per step, and `batch_size`.")
     error: ErrorDocument | None

@@ -60,7 +60,7 @@ class SeenAsset:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a worker found: all of a result row but its place in the record."""
+    """What a worker found: all of a result row but its place in the record. `embedding` is float16, little-endian."""
 
     bundle_name: str
     bundle_version: str
@@ -70,6 +70,7 @@ class Outcome:
     caption_source: str | None
     timings: dict[str, Any]
     is_degraded: bool = False
+    embedding: bytes | None = None
 
 
 def claim(
@@ -155,6 +156,7 @@ def finish(session: Session, claim: Claim, asset: SeenAsset, outcome: Outcome) -
             predictions=outcome.predictions,
             caption_source=outcome.caption_source,
             is_degraded=outcome.is_degraded,
+            embedding=outcome.embedding,
             timings=outcome.timings,
         )
     )

@@ -115,6 +115,7 @@ def _outcome(result: Result) -> Outcome:
         predictions=result.predictions,
         caption_source=result.caption_source,
         timings={},
+        embedding=result.embedding,
     )
 
 

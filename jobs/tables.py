@@ -148,6 +148,8 @@ class Result(Base):
     predictions: Mapped[dict[str, Any]]
     caption_source: Mapped[str | None] = mapped_column(String(16))
     is_degraded: Mapped[bool] = mapped_column(default=False)
+    # The picture as a vector of length 1: float16, little-endian. Only vectors of one bundle version compare.
+    embedding: Mapped[bytes | None]
     timings: Mapped[dict[str, Any]]
     created_at: Mapped[dt.datetime] = mapped_column(server_default=func.now())
 

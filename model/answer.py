@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from model.taxonomy import TREE_LEVELS
+
+Embedding: TypeAlias = npt.NDArray[np.float16]
+"""A picture (or words) as a vector of length 1: those alike in meaning lie close together."""
 
 METADATA_KEYS = (
     "gender",
@@ -57,12 +63,17 @@ class Prediction:
 class Answer:
     """Metadata under the client's eight keys (or a shop's own), and the predictions behind all but the name.
 
-    `caption_source` says what wrote the productDisplayName ("structured": put together from the attributes).
+    `caption_source` says what wrote the productDisplayName ("decoder": the bundle's captioner, from the picture;
+    "structured": put together from the attributes). `is_degraded`: the captioner gave up on this batch, so the
+    answer is not one to keep. The embedding is stored with an answer and is no part of its JSON.
     """
 
     metadata: dict[str, str | None]
     predictions: dict[str, Prediction]
     caption_source: str
+    is_degraded: bool = False
+    caption_ms: float = 0.0
+    embedding: Embedding | None = field(default=None, compare=False, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -1,7 +1,8 @@
 """The bundle: one folder with everything that answers pictures, read and written here.
 
 weights.safetensors (half precision) · bundle.json (format, architecture, sizes, temperatures, thresholds, digests,
-metrics) · taxonomy.json · MODEL_CARD.md. No pickle is ever loaded; a digest tells a damaged file before it answers.
+metrics) · taxonomy.json · MODEL_CARD.md, and where it has a captioner captioner.safetensors (half precision) ·
+captioner.json · tokenizer.json. No pickle is ever loaded; a digest tells a damaged file before it answers.
 
     BundleError          a bundle that cannot be served; the message says which file and what is wrong
 """
@@ -19,6 +20,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from model.caption_parts import CaptionerParts
 from model.network import PHOTO_HEAD, AttributeNetwork
 from model.taxonomy import Taxonomy
 
@@ -26,6 +28,7 @@ FORMAT = 2
 READABLE = (1, FORMAT)
 """Format 1 knew no softness and no in_domain head."""
 WEIGHTS, CONFIG, TAXONOMY, CARD = "weights.safetensors", "bundle.json", "taxonomy.json", "MODEL_CARD.md"
+CAPTIONER = ("captioner.safetensors", "captioner.json", "tokenizer.json")
 SHIPPED = Path(__file__).parent / "bundles" / "fashion"
 ALWAYS_ABSTAIN = 1.01
 """The threshold of an attribute whose asked precision could not be reached."""
@@ -68,6 +71,7 @@ class Bundle:
     created: str
     metrics: dict[str, Any]
     card: str
+    captioner: CaptionerParts | None = None
 
     def network(self) -> AttributeNetwork:
         """The network in evaluation mode with this bundle's weights. Raises BundleError where they do not fit."""
@@ -89,6 +93,7 @@ def load_bundle(folder: Path | None = None) -> Bundle:
     try:
         for file in (WEIGHTS, TAXONOMY):
             _check_digest(folder / file, config["sha256"][file])
+        has_captioner = CAPTIONER[0] in config["sha256"]
         taxonomy = Taxonomy.from_json(_read_json(folder / TAXONOMY))
         return Bundle(
             name=config["name"],
@@ -104,17 +109,21 @@ def load_bundle(folder: Path | None = None) -> Bundle:
             created=config["created"],
             metrics=config["metrics"],
             card=_read_text(folder / CARD),
+            captioner=_load_captioner(folder, config["sha256"]) if has_captioner else None,
         )
     except (KeyError, TypeError, ValueError, AttributeError, SafetensorError) as error:
         raise BundleError(f"the bundle in {folder.name} is not complete: {error!r}") from error
 
 
 def save_bundle(bundle: Bundle, folder: Path) -> None:
-    """Write a bundle's four files; the folder is made where needed."""
+    """Write a bundle's files; the folder is made where needed. A captioner that lay there and is no more goes."""
     folder.mkdir(parents=True, exist_ok=True)
-    halves = {name: tensor.detach().to(torch.float16).contiguous() for name, tensor in bundle.weights.items()}
-    save_file(halves, folder / WEIGHTS)
-    (folder / WEIGHTS).chmod(0o644)  # safetensors writes for the owner alone; a server often runs as someone else
+    _save_weights(bundle.weights, folder / WEIGHTS)
+    files = [WEIGHTS, TAXONOMY, *(CAPTIONER if bundle.captioner else ())]
+    for file in CAPTIONER:
+        (folder / file).unlink(missing_ok=True)
+    if bundle.captioner:
+        _save_captioner(bundle.captioner, folder)
     bundle.taxonomy.save(folder / TAXONOMY)
     (folder / CARD).write_text(bundle.card, encoding="utf-8")
     config = {
@@ -128,10 +137,31 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         "calibration": {name: asdict(calibration) for name, calibration in bundle.calibration.items()},
         "photo_factor": bundle.photo_factor,
         "created": bundle.created,
-        "sha256": {file: _digest(folder / file) for file in (WEIGHTS, TAXONOMY)},
+        "sha256": {file: _digest(folder / file) for file in files},
         "metrics": bundle.metrics,
     }
     (folder / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+
+
+def _load_captioner(folder: Path, digests: Mapping[str, str]) -> CaptionerParts:
+    for file in CAPTIONER:
+        _check_digest(folder / file, digests[file])
+    weights, described, tokenizer = (folder / file for file in CAPTIONER)
+    halves = load_file(weights)
+    tensors = {name: tensor.float() for name, tensor in halves.items()}
+    return CaptionerParts.from_json(_read_json(described), tensors, _read_text(tokenizer))
+
+
+def _save_captioner(captioner: CaptionerParts, folder: Path) -> None:
+    weights, described, tokenizer = (folder / file for file in CAPTIONER)
+    _save_weights(captioner.weights, weights)
+    described.write_text(json.dumps(captioner.to_json(), ensure_ascii=False) + "\n", encoding="utf-8")
+    tokenizer.write_text(captioner.tokenizer, encoding="utf-8")
+
+
+def _save_weights(weights: Mapping[str, torch.Tensor], file: Path) -> None:
+    save_file({name: tensor.detach().to(torch.float16).contiguous() for name, tensor in weights.items()}, file)
+    file.chmod(0o644)  # safetensors writes for the owner alone; a server often runs as someone else
 
 
 def _calibration(data: Mapping[str, Mapping[str, float]], taxonomy: Taxonomy) -> dict[str, Calibration]:

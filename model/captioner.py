@@ -11,16 +11,21 @@ from typing import Protocol
 
 import torch
 
-from model.answer import Prediction
+from model.answer import Embedding, Prediction
 from model.taxonomy import TREE_LEVELS
 
 
 @dataclass(frozen=True)
 class Caption:
-    """A name (None: nothing is sure enough to be named) and what wrote it."""
+    """A name (None: nothing is sure enough to be named) and what wrote it.
+
+    `embedding` is the picture's, where the captioner has one; `is_degraded` says that a better writer gave up.
+    """
 
     text: str | None
     source: str
+    embedding: Embedding | None = None
+    is_degraded: bool = False
 
 
 class Captioner(Protocol):

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,11 +15,13 @@ import torch
 from PIL import Image
 
 from model.answer import Answer, make_answer
-from model.bundle import Bundle, load_bundle
+from model.bundle import Bundle, BundleError, load_bundle
 from model.captioner import Captioner, StructuredCaptioner
 from model.cores import available_cores
 from model.preprocessing import Pixels, fit, stack, to_input
 from model.scoring import predictions_from, scores_from
+
+CAPTION_BUDGET_MS = 300.0
 
 
 class Predictor:
@@ -26,20 +30,28 @@ class Predictor:
     def __init__(self, bundle: Bundle, device: torch.device, captioner: Captioner | None = None) -> None:
         self.bundle = bundle
         self.device = device
-        self._captioner = captioner or StructuredCaptioner(bundle.taxonomy.levels)
+        self._captioner = captioner or captioner_of(bundle, device)
         self._network = bundle.network().to(device)
 
     @classmethod
-    def load(cls, folder: Path | None = None, *, device: str = "auto", threads: int | None = None) -> Predictor:
+    def load(
+        cls,
+        folder: Path | None = None,
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+        caption_budget_ms: float = CAPTION_BUDGET_MS,
+    ) -> Predictor:
         """Load a bundle (by default the shipped one) and fix PyTorch's thread count for the whole process.
 
-        `device` is "auto" (CUDA where there is one), "cpu" or "cuda"; `threads` is cut to the cores we may use.
-        Raises BundleError.
+        `device` is "auto" (CUDA where there is one), "cpu" or "cuda"; `threads` is cut to the cores we may use;
+        `caption_budget_ms` limits the captioner's time for one batch (0: structured text always). Raises BundleError.
         """
         cores = available_cores()
         torch.set_num_threads(max(1, min(threads or cores, cores)))
         chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        return cls(load_bundle(folder), torch.device(chosen))
+        bundle, on = load_bundle(folder), torch.device(chosen)
+        return cls(bundle, on, captioner_of(bundle, on, caption_budget_ms))
 
     def preprocess(self, image: Image.Image) -> Pixels:
         """A decoded picture to the network's size, uint8 height x width x 3; cheap, thread-safe, without torch."""
@@ -60,9 +72,16 @@ class Predictor:
             logits = {name: head(pooled) for name, head in self._network.heads.items()}
             scores = scores_from(logits, self.bundle.taxonomy, self.bundle.calibration, self.bundle.photo_factor)
             predictions = predictions_from(scores, self.bundle.taxonomy, self.bundle.calibration)
+            began = time.perf_counter()
             captions = self._captioner.caption(predictions, feature_map)
+        caption_ms = (time.perf_counter() - began) * 1000
         return [
-            make_answer(found, caption.text, caption.source)
+            dataclasses.replace(
+                make_answer(found, caption.text, caption.source),
+                is_degraded=caption.is_degraded,
+                caption_ms=caption_ms,
+                embedding=caption.embedding,
+            )
             for found, caption in zip(predictions, captions, strict=True)
         ]
 
@@ -79,3 +98,15 @@ class Predictor:
         for array in batch:
             if array.shape != shape or array.dtype != np.uint8:
                 raise ValueError(f"expected uint8 {shape}, got {array.dtype} {array.shape}")
+
+
+def captioner_of(bundle: Bundle, device: torch.device, budget_ms: float = CAPTION_BUDGET_MS) -> Captioner:
+    """The bundle's own captioner; structured text where it has none, or no time."""
+    if bundle.captioner is None or budget_ms <= 0:
+        return StructuredCaptioner(bundle.taxonomy.levels)
+    from model.writer import WritingCaptioner  # transformers takes seconds to import; most of our processes have no use
+
+    try:
+        return WritingCaptioner(bundle.captioner, bundle.taxonomy, device, budget_ms / 1000)
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise BundleError(f"the bundle's captioner does not fit together: {error!r}") from error

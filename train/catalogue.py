@@ -45,7 +45,7 @@ class Columns:
 class Item:
     """One catalogue row. `group` joins the rows of one product; `labels` holds only what is known.
 
-    `is_small` says whether it is of the 60x80 tier (None: the table does not tell sizes).
+    `is_small` says whether it is of the 60x80 tier (None: the table does not tell sizes); `brand` may be empty.
     """
 
     image: str
@@ -54,6 +54,7 @@ class Item:
     labels: dict[str, str]
     name: str
     is_small: bool | None
+    brand: str = ""
 
 
 def table_of(data: Path) -> Path:
@@ -98,6 +99,7 @@ def _item(record: dict[str, str], attributes: Sequence[str], columns: Columns) -
         labels=labels,
         name=name,
         is_small=None if size is None else size == SMALL_TIER,
+        brand=record.get("brandName", ""),
     )
 
 

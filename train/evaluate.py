@@ -10,6 +10,7 @@ import torch
 
 from model.bundle import BundleError, load_bundle
 from model.cores import available_cores
+from train.caption_tables import captions_text
 from train.config import columns_from
 from train.judge import judge
 from train.tables import text_of
@@ -38,6 +39,8 @@ def main(
     except (BundleError, ValueError, FileNotFoundError) as error:
         raise click.ClickException(str(error)) from error
     print(text_of(report))
+    if report.get("captions"):
+        print(captions_text(report["captions"]), sep="\n\n")
     if json_file:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -17,6 +17,7 @@ from train.catalogue import Columns, Item, read_catalogue
 from train.dataset import PhotoSplit, load_photo_split
 from train.images import ImageStore, load_pixels
 from train.inference import scores_of
+from train.judge_captions import judge_captions
 from train.measure import Floats, answered, figures
 from train.photos import GENDER, read_photos
 
@@ -50,6 +51,7 @@ def judge_catalogue(bundle: Bundle, data: Path, split: str, columns: Columns | N
         "attributes": attribute_figures(bundle, items, scores),
         "tiers": {tier: _of_tier(bundle, items, scores, np.array(rows)) for tier, rows in tiers.items() if any(rows)},
         "hierarchy": hierarchy(bundle, scores),
+        "captions": judge_captions(bundle, data, split, columns) if bundle.captioner else {},
     }
 
 

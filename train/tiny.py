@@ -37,7 +37,9 @@ def drawn_taxonomy() -> Taxonomy:
     return Taxonomy("tiny-1", attributes, parents)
 
 
-def make_tiny_bundle(folder: Path, seed: int = 0, *, version: str = "0.0.1", threshold: float = 0.5) -> Path:
+def make_tiny_bundle(
+    folder: Path, seed: int = 0, *, version: str = "0.0.1", threshold: float = 0.5, has_captioner: bool = False
+) -> Path:
     """Write the tiny bundle into `folder` and return it. The same seed gives the same weights."""
     taxonomy = drawn_taxonomy()
     state = torch.get_rng_state()
@@ -64,5 +66,9 @@ def make_tiny_bundle(folder: Path, seed: int = 0, *, version: str = "0.0.1", thr
         metrics={},
         card="# tiny\nRandom weights for tests. It knows nothing.\n",
     )
+    if has_captioner:
+        from train.tiny_captioner import with_tiny_captioner  # it takes seconds to import transformers
+
+        bundle = with_tiny_captioner(bundle, seed)
     save_bundle(bundle, folder)
     return folder

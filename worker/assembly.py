@@ -67,7 +67,8 @@ def open_pipeline(settings: Settings, on_loaded: Callable[[Parts], None] = lambd
 def load_predictor(settings: Settings) -> Predictor:
     """The bundle of the settings, warmed up."""
     started = time.perf_counter()
-    predictor = Predictor.load(settings.worker.bundle, device=settings.worker.device)
+    worker = settings.worker
+    predictor = Predictor.load(worker.bundle, device=worker.device, caption_budget_ms=worker.caption_budget_ms)
     predictor.warm_up()
     log.info(
         "model_loaded",

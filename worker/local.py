@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -21,7 +22,9 @@ def predict_files(settings: Settings, files: Sequence[Path], bundle: Path | None
 
     bundle: its folder; else that of the settings, else the shipped one. Raises BundleError before the first answer.
     """
-    predictor = Predictor.load(bundle or settings.worker.bundle, device=settings.worker.device)
+    worker = settings.worker
+    budget_ms = math.inf if worker.caption_budget_ms else 0  # nobody else waits for this process
+    predictor = Predictor.load(bundle or worker.bundle, device=worker.device, caption_budget_ms=budget_ms)
     remaining = iter(files)
     while batch := list(islice(remaining, settings.worker.max_batch_size)):
         yield from _answer(predictor, settings, batch)

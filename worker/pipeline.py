@@ -98,7 +98,9 @@ class Pipeline:
             item = self.parts.batcher.submit(pixels).result(self.parts.settings.worker.batch_deadline_s)
         except concurrent.futures.TimeoutError as error:
             raise DeadlineExceeded("the model did not answer in time; the job is tried again") from error
-        timings |= {"model_ms": round(item.model_ms, 1), "batch_size": item.batch_size}
+        caption_ms = item.output.caption_ms
+        timings |= {"model_ms": round(item.model_ms - caption_ms, 1), "caption_ms": round(caption_ms, 1)}
+        timings["batch_size"] = item.batch_size
         return item.output
 
     def _outcome(self, answer: Answer) -> Outcome:
@@ -112,6 +114,8 @@ class Pipeline:
             predictions=document["predictions"],
             caption_source=document["caption_source"],
             timings={},
+            is_degraded=answer.is_degraded,
+            embedding=None if answer.embedding is None else answer.embedding.astype("<f2").tobytes(),
         )
 
     def _check_held(self, claim: Claim) -> None:
