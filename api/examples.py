@@ -24,6 +24,7 @@ QUEUED: dict[str, Any] = {
     "metadata": None,
     "predictions": None,
     "caption_source": None,
+    "in_domain": None,
     "model": None,
     "timings": None,
     "error": None,
@@ -67,6 +68,7 @@ SUCCEEDED = QUEUED | {
         },
     },
     "caption_source": "decoder",
+    "in_domain": 0.9987,
     "model": {"bundle": "fashion", "version": "1.2.0", "taxonomy": "1"},
     "timings": {
         "queued_ms": 12,

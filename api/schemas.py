@@ -142,6 +142,10 @@ class JobDocument(BaseModel):
     asset: AssetDocument
     metadata: dict[str, str | None] | None = Field(description="The catalogue entry; `null` values = not sure enough.")
     predictions: dict[str, Prediction] | None = Field(description="By attribute.")
+    in_domain: float | None = Field(
+        description="How much the picture looks like one of a product, 0 to 1. Below .5 nothing is answered. "
+        "`null`: the model cannot tell.",
+    )
     caption_source: str | None = Field(
         description="What wrote the display name: `decoder` (the captioner, from the picture) or `structured` (put "
         "together from the answered attributes, where there is no captioner or it ran out of time)."

@@ -23,6 +23,7 @@ def job_document(job: Job, result: Result | None, asset: Asset | None) -> dict[s
         "metadata": result.answer if result else None,
         "predictions": result.predictions if result else None,
         "caption_source": result.caption_source if result else None,
+        "in_domain": result.in_domain if result else None,
         "model": _model(result),
         "timings": result.timings if result else None,
         "error": job.error,

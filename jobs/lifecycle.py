@@ -71,6 +71,7 @@ class Outcome:
     timings: dict[str, Any]
     is_degraded: bool = False
     embedding: bytes | None = None
+    in_domain: float | None = None
 
 
 def claim(
@@ -157,6 +158,7 @@ def finish(session: Session, claim: Claim, asset: SeenAsset, outcome: Outcome) -
             caption_source=outcome.caption_source,
             is_degraded=outcome.is_degraded,
             embedding=outcome.embedding,
+            in_domain=outcome.in_domain,
             timings=outcome.timings,
         )
     )

@@ -116,6 +116,7 @@ def _outcome(result: Result) -> Outcome:
         caption_source=result.caption_source,
         timings={},
         embedding=result.embedding,
+        in_domain=result.in_domain,
     )
 
 

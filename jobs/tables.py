@@ -15,6 +15,7 @@ from sqlalchemy import (
     JSON,
     CheckConstraint,
     DateTime,
+    Float,
     ForeignKey,
     Index,
     MetaData,
@@ -150,6 +151,7 @@ class Result(Base):
     is_degraded: Mapped[bool] = mapped_column(default=False)
     # The picture as a vector of length 1: float16, little-endian. Only vectors of one bundle version compare.
     embedding: Mapped[bytes | None]
+    in_domain: Mapped[float | None] = mapped_column(Float)
     timings: Mapped[dict[str, Any]]
     created_at: Mapped[dt.datetime] = mapped_column(server_default=func.now())
 

@@ -39,7 +39,7 @@ class Alternative:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The best guess for one attribute. `value` is None exactly where `score` is below `threshold`.
+    """The best guess for one attribute. `value` is None where `score` is below `threshold`, or no product is seen.
 
     A threshold above 1 means that the asked precision could not be reached: the attribute always abstains.
     `alternatives` holds the best five, the first being the best guess itself.
@@ -65,7 +65,8 @@ class Answer:
 
     `caption_source` says what wrote the productDisplayName ("decoder": the bundle's captioner, from the picture;
     "structured": put together from the attributes). `is_degraded`: the captioner gave up on this batch, so the
-    answer is not one to keep. The embedding is stored with an answer and is no part of its JSON.
+    answer is not one to keep. `in_domain`, 0..1: how much the picture looks like one of a product; below .5 nothing is
+    answered (None: the bundle cannot tell). The embedding is stored with an answer and is no part of its JSON.
     """
 
     metadata: dict[str, str | None]
@@ -73,6 +74,7 @@ class Answer:
     caption_source: str
     is_degraded: bool = False
     caption_ms: float = 0.0
+    in_domain: float | None = None
     embedding: Embedding | None = field(default=None, compare=False, repr=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -80,6 +82,7 @@ class Answer:
             "metadata": dict(self.metadata),
             "predictions": {name: prediction.to_json() for name, prediction in self.predictions.items()},
             "caption_source": self.caption_source,
+            "in_domain": None if self.in_domain is None else round(self.in_domain, 4),
         }
 
 

@@ -77,7 +77,8 @@ class Bundle:
         """The network in evaluation mode with this bundle's weights. Raises BundleError where they do not fit."""
         outputs = {name: len(values) for name, values in self.taxonomy.attributes.items()}
         try:
-            network = AttributeNetwork(self.architecture, outputs | {PHOTO_HEAD: 1})
+            inputs = self.weights["domain.centre"].numel() if "domain.centre" in self.weights else 0
+            network = AttributeNetwork(self.architecture, outputs | {PHOTO_HEAD: 1}, domain_inputs=inputs)
             network.load_state_dict(self.weights)
         except RuntimeError as error:
             raise BundleError(f"{WEIGHTS} does not fit {self.architecture} and the taxonomy: {error}") from error

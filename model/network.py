@@ -13,6 +13,11 @@ import timm
 import torch
 from torch import nn
 
+from model.domain import DomainHead, described
+
+DOMAIN = "in_domain"
+"""The logit that says whether a picture shows a product at all, N; above 0 it does."""
+
 PHOTO_HEAD = "is_photo"
 """One more served head, one logit: whether a picture looks like a person's own photo rather than a catalogue's."""
 
@@ -21,10 +26,17 @@ class AttributeNetwork(nn.Module):
     """Pictures in, one row of logits per attribute out.
 
     `outputs` maps an attribute to its number of values. The backbone's pooled features are N x `features`.
+    `domain_inputs` is the width of the domain head's input; 0: there is none, and every picture counts as a product.
     """
 
     def __init__(
-        self, architecture: str, outputs: Mapping[str, int], *, drop_path: float = 0.0, is_pretrained: bool = False
+        self,
+        architecture: str,
+        outputs: Mapping[str, int],
+        *,
+        drop_path: float = 0.0,
+        is_pretrained: bool = False,
+        domain_inputs: int = 0,
     ) -> None:
         super().__init__()
         self.backbone: Any = timm.create_model(
@@ -32,6 +44,7 @@ class AttributeNetwork(nn.Module):
         )
         self.features = int(cast(Any, self.backbone).num_features)
         self.heads = nn.ModuleDict({name: nn.Linear(self.features, count) for name, count in outputs.items()})
+        self.domain = DomainHead(domain_inputs) if domain_inputs else None
 
     def feature_map(self, images: torch.Tensor) -> torch.Tensor:
         """The last feature map, N x features x h x w: what a captioner attends to."""
@@ -41,7 +54,20 @@ class AttributeNetwork(nn.Module):
         """Pooled and normalised features, N x features."""
         return cast(torch.Tensor, self.backbone.forward_head(feature_map))
 
+    def look(self, images: torch.Tensor, *, has_maps: bool = False) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """The last feature map, and every stage's where the domain head (or the caller) needs them."""
+        if self.domain is None and not has_maps:
+            return self.feature_map(images), []
+        return cast(tuple[torch.Tensor, list[torch.Tensor]], self.backbone.forward_intermediates(images))
+
+    def read(self, feature_map: torch.Tensor, maps: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Logits per attribute, each N x values, and the domain's, N, where there is such a head."""
+        pooled = self.pool(feature_map)
+        logits: dict[str, torch.Tensor] = {name: head(pooled) for name, head in self.heads.items()}
+        if self.domain is not None:
+            logits[DOMAIN] = self.domain(described(pooled, maps))
+        return logits
+
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        """N x 3 x H x W (normalised) to logits per attribute, each N x values."""
-        pooled = self.pool(self.feature_map(images))
-        return {name: head(pooled) for name, head in self.heads.items()}
+        """N x 3 x H x W (normalised) to what `read` gives."""
+        return self.read(*self.look(images))

@@ -18,6 +18,7 @@ from model.answer import Answer, make_answer
 from model.bundle import Bundle, BundleError, load_bundle
 from model.captioner import Captioner, StructuredCaptioner
 from model.cores import available_cores
+from model.network import DOMAIN
 from model.preprocessing import Pixels, fit, stack, to_input
 from model.scoring import predictions_from, scores_from
 
@@ -67,22 +68,24 @@ class Predictor:
         self._check(batch)
         with torch.inference_mode():
             images = to_input(stack(batch).to(self.device), self.bundle.mean, self.bundle.std)
-            feature_map = self._network.feature_map(images)
-            pooled = self._network.pool(feature_map)
-            logits = {name: head(pooled) for name, head in self._network.heads.items()}
+            feature_map, maps = self._network.look(images)
+            logits = self._network.read(feature_map, maps)
             scores = scores_from(logits, self.bundle.taxonomy, self.bundle.calibration, self.bundle.photo_factor)
-            predictions = predictions_from(scores, self.bundle.taxonomy, self.bundle.calibration)
+            domain = logits.get(DOMAIN)
+            predictions = predictions_from(scores, self.bundle.taxonomy, self.bundle.calibration, domain)
             began = time.perf_counter()
             captions = self._captioner.caption(predictions, feature_map)
         caption_ms = (time.perf_counter() - began) * 1000
+        in_domain = [None] * len(batch) if domain is None else torch.sigmoid(domain).tolist()
         return [
             dataclasses.replace(
                 make_answer(found, caption.text, caption.source),
                 is_degraded=caption.is_degraded,
                 caption_ms=caption_ms,
+                in_domain=share,
                 embedding=caption.embedding,
             )
-            for found, caption in zip(predictions, captions, strict=True)
+            for found, caption, share in zip(predictions, captions, in_domain, strict=True)
         ]
 
     def warm_up(self) -> None:

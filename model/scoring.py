@@ -43,21 +43,33 @@ def scores_from(
 
 
 def predictions_from(
-    scores: Mapping[str, torch.Tensor], taxonomy: Taxonomy, calibration: Mapping[str, Calibration]
+    scores: Mapping[str, torch.Tensor],
+    taxonomy: Taxonomy,
+    calibration: Mapping[str, Calibration],
+    in_domain: torch.Tensor | None = None,
 ) -> list[dict[str, Prediction]]:
-    """One dict of predictions per row of the scores, in the taxonomy's order."""
-    columns = {name: _column(scores[name], taxonomy.values[name], calibration[name].threshold) for name in scores}
+    """One dict of predictions per row of the scores, in the taxonomy's order.
+
+    A row whose `in_domain` (N logits) is below 0 shows no product: nothing of it is answered.
+    """
     count = len(next(iter(scores.values())))
+    is_product = [True] * count if in_domain is None else (in_domain >= 0).tolist()
+    columns = {
+        name: _column(scores[name], taxonomy.values[name], calibration[name].threshold, is_product) for name in scores
+    }
     return [{name: column[row] for name, column in columns.items()} for row in range(count)]
 
 
-def _column(scores: torch.Tensor, values: tuple[str, ...], threshold: float) -> list[Prediction]:
+def _column(
+    scores: torch.Tensor, values: tuple[str, ...], threshold: float, is_product: list[bool]
+) -> list[Prediction]:
     best = scores.topk(min(ALTERNATIVES, len(values)), dim=1)
-    rows = zip(best.values.tolist(), best.indices.tolist(), strict=True)
-    return [_prediction(row_scores, [values[i] for i in indices], threshold) for row_scores, indices in rows]
+    rows = zip(best.values.tolist(), best.indices.tolist(), is_product, strict=True)
+    return [_prediction(row, [values[i] for i in indices], threshold, told) for row, indices, told in rows]
 
 
-def _prediction(scores: list[float], values: list[str], threshold: float) -> Prediction:
+def _prediction(scores: list[float], values: list[str], threshold: float, is_product: bool) -> Prediction:
     alternatives = tuple(Alternative(value, min(score, 1.0)) for value, score in zip(values, scores, strict=True))
     best = alternatives[0]
-    return Prediction(best.value if best.score >= threshold else None, best.score, threshold, alternatives)
+    is_answered = is_product and best.score >= threshold
+    return Prediction(best.value if is_answered else None, best.score, threshold, alternatives)

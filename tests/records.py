@@ -39,6 +39,7 @@ def outcome(**changes: Any) -> Outcome:
         "metadata": METADATA,
         "predictions": {"season": season},
         "caption_source": "structured",
+        "in_domain": None,
         "timings": {
             "queued_ms": 1.0,
             "fetch_ms": 2.0,

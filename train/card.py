@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from model.bundle import ALWAYS_ABSTAIN, Bundle
-from train.tables import catalogue_table, number, photo_table, table, tree_line
+from train.tables import catalogue_table, domain_table, number, photo_table, table, tree_line
 
 ORIGIN = Path(__file__).parent / "ORIGIN.md"
 
@@ -38,6 +38,9 @@ def _summary(bundle: Bundle) -> str:
 
 
 def _figures(report: dict[str, Any]) -> str:
+    if report["kind"] == "non-products":
+        title = f"### Pictures of no product, drawn by code ({report['rows']}, of kinds not learnt from)"
+        return "\n\n".join([title, domain_table(report)])
     if report["kind"] == "photos":
         title = f"### People's own photos, `{report['split']}` ({report['rows']} photos of senders not trained on)"
         return "\n\n".join([title, photo_table(report), tree_line(report)])

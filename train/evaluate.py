@@ -13,12 +13,14 @@ from model.cores import available_cores
 from train.caption_tables import captions_text
 from train.config import columns_from
 from train.judge import judge
+from train.judge_domain import judge_domain
 from train.tables import text_of
 
 
 @click.command(help=__doc__)
 @click.option("--bundle", type=click.Path(path_type=Path, file_okay=False), help="By default the shipped bundle.")
-@click.option("--data", type=click.Path(path_type=Path, exists=True), required=True, help="A folder, or a CSV file.")
+@click.option("--data", type=click.Path(path_type=Path, exists=True), help="A folder, or a CSV file.")
+@click.option("--non-products", "is_domain", is_flag=True, help="Measure on drawn pictures of no product instead.")
 @click.option("--split", default="test", show_default=True)
 @click.option("--column", "columns", multiple=True, help="Which column says what, such as image=photo; repeatable.")
 @click.option("--photo-labels", type=click.Path(path_type=Path, exists=True), help="What fits each label of photos.")
@@ -27,15 +29,22 @@ from train.tables import text_of
 )
 def main(
     bundle: Path | None,
-    data: Path,
+    data: Path | None,
+    is_domain: bool,
     split: str,
     columns: tuple[str, ...],
     photo_labels: Path | None,
     json_file: Path | None,
 ) -> None:
     torch.set_num_threads(available_cores())
+    if data is None and not is_domain:
+        raise click.UsageError("--data is needed (or --non-products)")
     try:
-        report = judge(load_bundle(bundle), data, split, columns_from(columns), photo_labels)
+        loaded = load_bundle(bundle)
+        if is_domain or data is None:
+            report = judge_domain(loaded)
+        else:
+            report = judge(loaded, data, split, columns_from(columns), photo_labels)
     except (BundleError, ValueError, FileNotFoundError) as error:
         raise click.ClickException(str(error)) from error
     print(text_of(report))

@@ -15,7 +15,9 @@ from model.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from train.card import write_card
 from train.certainty import calibrate
 from train.dataset import Dataset
+from train.domain import fit_domain
 from train.judge import judge
+from train.judge_domain import PICTURES, judge_domain
 from train.options import Options
 from train.surroundings import photo_head
 from train.words import WORD_HEAD
@@ -40,6 +42,7 @@ def export(
         reports.append(judge(bundle, options.data, split, options.columns))
         if options.photos:
             reports.append(judge(bundle, options.photos, split, labels=options.photo_labels))
+    reports.append(judge_domain(bundle, min(PICTURES, len(dataset.train.items))))
     metrics = {f"{report['kind']}/{report['split']}": report for report in reports}
     bundle = dataclasses.replace(bundle, metrics=metrics, card=write_card(bundle, reports, origin))
     save_bundle(bundle, folder)
@@ -54,7 +57,9 @@ def uncalibrated(
     trained = AttributeNetwork(options.architecture, {name: len(values) for name, values in taxonomy.values.items()})
     weights = {name: tensor for name, tensor in weights.items() if not name.startswith(f"heads.{WORD_HEAD}.")}
     trained.load_state_dict(weights)
+    trained.eval()
     auxiliary = tuple(f"heads.{level}." for level in taxonomy.derived)
+    fitted = photo_head(trained, dataset) | fit_domain(trained, dataset, options.others)
     served = {name: tensor for name, tensor in weights.items() if not name.startswith(auxiliary)}
     return Bundle(
         name=identity[0],
@@ -66,9 +71,7 @@ def uncalibrated(
         calibration={},
         photo_factor=1.0,
         taxonomy=taxonomy,
-        weights={
-            name: tensor.half().float() for name, tensor in (served | photo_head(trained.eval(), dataset)).items()
-        },
+        weights={name: tensor.half().float() for name, tensor in (served | fitted).items()},
         created=datetime.datetime.now(datetime.UTC).date().isoformat(),
         metrics={},
         card="",

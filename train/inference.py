@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from model.bundle import Bundle, Calibration
-from model.network import AttributeNetwork
+from model.network import DOMAIN, AttributeNetwork
 from model.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Pixels, to_input
 from model.scoring import scores_from
 from model.taxonomy import Taxonomy
@@ -35,10 +35,19 @@ def logits_of(
     return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
 
 
-def scores_of(bundle: Bundle, pixels: Pixels) -> dict[str, npt.NDArray[np.float64]]:
-    """A bundle's calibrated scores of every answered attribute, N x values: the same numbers the predictor gives."""
+def scores_of(bundle: Bundle, pixels: Pixels) -> tuple[dict[str, npt.NDArray[np.float64]], npt.NDArray[np.bool_]]:
+    """A bundle's calibrated scores of every answered attribute, N x values, and which rows it takes for products.
+
+    They are the same numbers the predictor gives.
+    """
     logits = logits_of(bundle.network(), pixels, bundle.mean, bundle.std)
-    return tree_scores(logits, bundle.taxonomy, bundle.calibration, bundle.photo_factor)
+    scores = tree_scores(logits, bundle.taxonomy, bundle.calibration, bundle.photo_factor)
+    return scores, products_of(logits, len(pixels))
+
+
+def products_of(logits: Logits, rows: int) -> npt.NDArray[np.bool_]:
+    """Which rows are taken for products, N: all of them where the network cannot tell."""
+    return np.asarray(logits[DOMAIN] >= 0) if DOMAIN in logits else np.ones(rows, dtype=bool)
 
 
 def tree_scores(

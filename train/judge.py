@@ -18,7 +18,7 @@ from train.dataset import PhotoSplit, load_photo_split
 from train.images import ImageStore, load_pixels
 from train.inference import scores_of
 from train.judge_captions import judge_captions
-from train.measure import Floats, answered, figures
+from train.measure import Bools, Floats, answered, figures
 from train.photos import GENDER, read_photos
 
 Scores = dict[str, npt.NDArray[np.float64]]
@@ -44,18 +44,21 @@ def judge_catalogue(bundle: Bundle, data: Path, split: str, columns: Columns | N
     items = [item for item in rows if item.split == split and item.image in store]
     if not items:
         raise ValueError(f"{data.name} has no pictures in the split {split!r}")
-    scores = scores_of(bundle, load_pixels(data, [item.image for item in items], bundle.size))
+    scores, is_product = scores_of(bundle, load_pixels(data, [item.image for item in items], bundle.size))
     tiers = {"small": [item.is_small is True for item in items], "larger": [item.is_small is False for item in items]}
     return {
         "rows": len(items),
-        "attributes": attribute_figures(bundle, items, scores),
+        "taken": float(is_product.mean()),
+        "attributes": attribute_figures(bundle, items, scores, is_product),
         "tiers": {tier: _of_tier(bundle, items, scores, np.array(rows)) for tier, rows in tiers.items() if any(rows)},
         "hierarchy": hierarchy(bundle, scores),
         "captions": judge_captions(bundle, data, split, columns) if bundle.captioner else {},
     }
 
 
-def attribute_figures(bundle: Bundle, items: Sequence[Item], scores: Scores) -> dict[str, dict[str, Any]]:
+def attribute_figures(
+    bundle: Bundle, items: Sequence[Item], scores: Scores, is_product: Bools
+) -> dict[str, dict[str, Any]]:
     """Per attribute: rows, accuracy, macro_f1 (over values with 1 row or more here; _5: with 5), ece, coverage …"""
     report = {}
     for name, values in bundle.taxonomy.values.items():
@@ -64,15 +67,15 @@ def attribute_figures(bundle: Bundle, items: Sequence[Item], scores: Scores) -> 
             continue
         truth = [items[i].labels[name] for i in rows]
         guesses = [values[i] for i in scores[name][rows].argmax(axis=1)]
-        report[name] = asdict(
-            figures(truth, guesses, scores[name][rows].max(axis=1), bundle.calibration[name].threshold)
-        )
+        best, threshold = scores[name][rows].max(axis=1), bundle.calibration[name].threshold
+        report[name] = asdict(figures(truth, guesses, best, threshold, is_product[rows]))
     return report
 
 
 def _of_tier(bundle: Bundle, items: Sequence[Item], scores: Scores, chosen: npt.NDArray[np.bool_]) -> dict[str, Any]:
     kept = [item for item, is_chosen in zip(items, chosen, strict=True) if is_chosen]
-    report = attribute_figures(bundle, kept, {name: rows[chosen] for name, rows in scores.items()})
+    of_tier = {name: rows[chosen] for name, rows in scores.items()}
+    report = attribute_figures(bundle, kept, of_tier, np.ones(len(kept), dtype=bool))
     return {"rows": len(kept), "accuracy": {name: row["accuracy"] for name, row in report.items()}}
 
 
@@ -104,13 +107,17 @@ def agrees(taxonomy: Taxonomy, chain: dict[str, str]) -> bool:
 def judge_photos(bundle: Bundle, folder: Path, split: str, labels: Path | None = None) -> dict[str, Any]:
     """How often the type fits the photo's coarse label; coverage and precision of answered types."""
     photos = load_photo_split(folder, read_photos(folder), split, bundle.taxonomy, bundle.size, labels=labels)
-    scores = scores_of(bundle, photos.pixels)
+    scores, is_product = scores_of(bundle, photos.pixels)
     right, confidence = fitting(photos, scores)
-    coverage, precision = answered(right, confidence, bundle.calibration[photos.leaf].threshold)
+    threshold = bundle.calibration[photos.leaf].threshold
+    coverage, precision = answered(right, np.where(is_product, confidence, -1.0), threshold)
+    without = float((confidence >= threshold).mean())
     types = {"type_fits": float(right.mean()), "coverage": coverage, "precision": precision}
     return {
         "rows": len(photos.photos),
         **types,
+        "taken": float(is_product.mean()),
+        "lost_as_no_product": 1 - coverage / without if without else 0.0,
         "attributes": {photos.leaf: types},
         "kids_gender_fits": _kids_fit(photos, scores),
         "hierarchy": hierarchy(bundle, scores),

@@ -27,10 +27,15 @@ class Figures:
     precision: float | None
 
 
-def figures(truth: Sequence[str], guesses: Sequence[str], confidence: Floats, threshold: float) -> Figures:
-    """`accuracy`, F1 and ECE are those of the best guess, thresholds ignored; the last two are of answered rows."""
+def figures(
+    truth: Sequence[str], guesses: Sequence[str], confidence: Floats, threshold: float, is_product: Bools
+) -> Figures:
+    """`accuracy`, F1 and ECE are those of the best guess, thresholds ignored; the last two are of answered rows.
+
+    `is_product` says which rows are taken for products: no other row is answered.
+    """
     right = np.array([true == guess for true, guess in zip(truth, guesses, strict=True)], dtype=bool)
-    coverage, precision = answered(right, confidence, threshold)
+    coverage, precision = answered(right, np.where(is_product, confidence, -1.0), threshold)
     return Figures(
         rows=len(right),
         accuracy=float(right.mean()),

@@ -34,8 +34,8 @@ def catalogue_table(report: dict[str, Any]) -> str:
 
 
 def photo_table(report: dict[str, Any]) -> str:
-    keys = ("type_fits", "coverage", "precision", "kids_gender_fits")
-    titles = ("rows", "type fits", "coverage", "precision of answered types", "kids: gender fits")
+    keys = ("type_fits", "coverage", "precision", "kids_gender_fits", "lost_as_no_product")
+    titles = ("rows", "type fits", "coverage", "precision of answered types", "kids: gender fits", "lost as no product")
     return table(titles, [[str(report["rows"]), *[number(report[key]) for key in keys]]])
 
 
@@ -47,8 +47,18 @@ def tree_line(report: dict[str, Any]) -> str:
     )
 
 
+def domain_table(report: dict[str, Any]) -> str:
+    """Pictures that show no product, by kind: taken for one, and answered all the same."""
+    rows = [(kind, number(row["taken"]), number(row["answered"])) for kind, row in report["kinds"].items()]
+    rows.append(("all", number(report["taken"]), number(report["answered"])))
+    return table(("kind", "taken for a product", f"{report['attribute']} answered"), rows)
+
+
 def text_of(report: dict[str, Any]) -> str:
     """The whole report of one split for the terminal."""
+    if report["kind"] == "non-products":
+        title = f"{report['bundle']} {report['version']} on {report['rows']} drawn pictures of no product"
+        return "\n\n".join([title, domain_table(report)])
     title = f"{report['bundle']} {report['version']} on {report['data']}, {report['split']}: {report['rows']} rows"
     if report["kind"] == "photos":
         labels = table(

@@ -114,6 +114,7 @@ class Pipeline:
             predictions=document["predictions"],
             caption_source=document["caption_source"],
             timings={},
+            in_domain=document["in_domain"],
             is_degraded=answer.is_degraded,
             embedding=None if answer.embedding is None else answer.embedding.astype("<f2").tobytes(),
         )

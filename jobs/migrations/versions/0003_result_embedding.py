@@ -1,4 +1,4 @@
-"""the picture's embedding beside each result"""
+"""the picture's embedding beside each result, and whether it shows a product"""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ down_revision = "0002"
 
 def upgrade() -> None:
     op.add_column("result", sa.Column("embedding", sa.LargeBinary(), nullable=True))
+    op.add_column("result", sa.Column("in_domain", sa.Float(), nullable=True))
 
 
 def downgrade() -> None:
+    op.drop_column("result", "in_domain")
     op.drop_column("result", "embedding")

@@ -41,7 +41,7 @@ def test_the_bundle_has_no_auxiliary_heads_and_a_card(smoke_run: Path) -> None:
     assert not [name for name in bundle.weights if "Category" in name]
     assert [name for name in load_average(smoke_run) if "subCategory" in name]
     assert "Drawn by code" in bundle.card
-    assert set(bundle.metrics) == {"catalogue/val", "photos/val", "catalogue/test", "photos/test"}
+    assert set(bundle.metrics) == {"catalogue/val", "photos/val", "catalogue/test", "photos/test", "non-products/drawn"}
 
 
 def test_evaluating_a_catalogue(smoke_run: Path, catalogue: Path, tmp_path: Path) -> None:
