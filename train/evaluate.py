@@ -13,7 +13,7 @@ from model.cores import available_cores
 from train.caption_tables import captions_text
 from train.config import columns_from
 from train.judge import judge
-from train.judge_domain import judge_domain
+from train.judge_domain import PICTURES, judge_domain
 from train.tables import text_of
 
 
@@ -42,7 +42,7 @@ def main(
     try:
         loaded = load_bundle(bundle)
         if is_domain or data is None:
-            report = judge_domain(loaded)
+            report = judge_domain(loaded, PICTURES)
         else:
             report = judge(loaded, data, split, columns_from(columns), photo_labels)
     except (BundleError, ValueError, FileNotFoundError) as error:

@@ -1,4 +1,4 @@
-"""What a bundle makes of pictures that show no product: kinds drawn by code that its in_domain head never learnt from."""
+"""What a bundle makes of pictures that show no product: kinds drawn by code that its in_domain head never saw."""
 
 from __future__ import annotations
 
