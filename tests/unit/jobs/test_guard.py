@@ -8,52 +8,13 @@ import pytest
 
 from jobs.addresses import Address
 from jobs.errors import FetchBlocked, FetchFailed, FetchRefused
-from jobs.guard import Guard, resolve_host
+from jobs.guard import Guard
 from jobs.settings import FetchSettings
-
-PUBLIC = "93.184.216.34"
-NAMES = {
-    "localhost.": ["127.0.0.1", "::1"],  # not every system resolver knows it with the dot
-    "127.0.0.1.nip.example": ["127.0.0.1"],
-    "internal.example": ["10.1.2.3"],
-    "metadata.google.internal": ["169.254.169.254"],
-    "two-faced.example": [PUBLIC, "192.168.1.1"],
-    "two-faced-v6.example": [PUBLIC, "fd00::1"],
-    "mapped.example": ["::ffff:10.0.0.1"],
-    "linklocal.example": ["fe80::1%2"],
-    "shop.example": [PUBLIC],
-    "shop6.example": ["2606:2800:220:1:248:1893:25c8:1946"],
-    "nat64.example": ["64:ff9b::5db8:d822"],
-    "nothing.example": [],
-}
-
-INSIDE = [
-    # loopback: dotted, short, decimal, octal, hex, mixed, full-width, circled, ideographic dots
-    "127.0.0.1", "127.1", "127.0.1", "127.255.255.254", "2130706433", "0x7f000001", "0x7f.0.0.1", "0x7F.1",
-    "0177.0.0.1", "017700000001", "0177.0x0.1", "127.0.0.1.", "１２７.０.０.１", "①②⑦.0.0.1", "127。0。0。1",
-    "localhost", "LOCALHOST", "localhost.",
-    # this host, private, shared, link-local and metadata, documentation, benchmarks, multicast, reserved, broadcast
-    "0", "0.0.0.0", "0.1.2.3", "10.0.0.1", "012.0.0.1", "167772161", "172.16.0.1", "172.31.255.255", "192.168.0.1",
-    "3232235521", "100.64.0.1", "100.100.100.200", "169.254.169.254", "2852039166", "0xA9FEA9FE", "0251.0376.0251.0376",
-    "168.63.129.16", "192.0.0.192", "192.0.2.1", "192.88.99.1", "198.18.0.1", "198.51.100.1", "203.0.113.1",
-    "224.0.0.1", "239.255.255.250", "240.0.0.1", "255.255.255.255",
-    # IPv6: loopback, unspecified, mapped, compatible, NAT64 and 6to4 and Teredo of private ones, ULA, local, multicast
-    "[::1]", "[::]", "[0:0:0:0:0:0:0:1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::ffff:169.254.169.254]",
-    "[::127.0.0.1]", "[64:ff9b::7f00:1]", "[64:ff9b::a9fe:a9fe]", "[64:ff9b:1::a00:1]", "[2002:7f00:1::]",
-    "[2002:a00:1::1]", "[2001:0:4136:e378:8000:63bf:3fff:fdd2]", "[fc00::1]", "[fd00:ec2::254]", "[fd20:ce::254]",
-    "[fe80::1]", "[fec0::1]", "[ff02::1]", "[2001:db8::1]", "[3fff::1]", "[100::1]", "[5f00::1]",
-    # names, as a resolver answers them
-    "127.0.0.1.nip.example", "internal.example", "metadata.google.internal", "two-faced.example",
-    "two-faced-v6.example", "mapped.example", "linklocal.example",
-]  # fmt: skip
-
-
-def _resolve(host, port):
-    return NAMES[host] if host in NAMES else resolve_host(host, port)
+from tests.fuzz.addresses import INSIDE, PUBLIC, resolve
 
 
 def _guard(**settings):
-    return Guard(FetchSettings(**settings), _resolve)
+    return Guard(FetchSettings(**settings), resolve)
 
 
 def _approve(url, **settings):

@@ -1,0 +1,18 @@
+"""The short form of `make fuzz`: hostile addresses, pictures and requests, and not one promise broken."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fuzz.__main__ import run
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+def test_hostile_input_breaks_nothing() -> None:
+    figures, faults = run(seed=7, images=600, through_worker=40, examples=6)
+    assert faults == []
+    assert figures["addresses"] >= 200
+    assert figures["requests"] >= 60
+    assert figures["decoded"] > 50
+    assert figures["refused"] > 200
