@@ -10,7 +10,7 @@ DEV := $(VENV)/.dev-installed
 export UV_LINK_MODE ?= hardlink
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench fuzz fix lock evaluate clean
+.PHONY: help run test check bench chaos fuzz fix lock evaluate clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ fix: $(DEV) ## format, and mend what the linter can
 
 bench: $(DEV) ## measure the service against a bare loop and a plain Celery task
 	@$(BIN)/python -m tests.bench
+
+chaos: $(DEV) ## kill everything in turn under load; SEED=, JOBS= and KILLS= may be given
+	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS)) $(if $(KILLS),--kills $(KILLS))
 
 fuzz: $(DEV) ## hostile pictures, addresses and requests; SEED= and IMAGES= may be given
 	@$(BIN)/python -m tests.fuzz $(if $(SEED),--seed $(SEED)) $(if $(IMAGES),--images $(IMAGES))

@@ -12,6 +12,7 @@ import click
 from pydantic import SecretStr
 
 from jobs.database import migrate
+from jobs.logs import configure_logs
 from jobs.settings import DatabaseSettings, QueueSettings, Settings, StorageSettings
 from tests import servers
 from tests.fuzz import addresses, requests, uploads
@@ -24,6 +25,7 @@ from tests.fuzz.decoding import decode_apart
 @click.option("--through-worker", default=300, show_default=True, help="mutated pictures through the whole service")
 @click.option("--examples", default=100, show_default=True, help="requests of each kind per operation")
 def main(seed: int, images: int, through_worker: int, examples: int) -> None:
+    configure_logs(Settings(log_level="error"), "fuzz")  # a line per request would bury the one that counts
     began = time.monotonic()
     figures, faults = run(seed, images, through_worker, examples)
     for fault in faults[:50]:
