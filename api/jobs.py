@@ -16,7 +16,7 @@ from api.resources import resources
 from api.schemas import JobDocument, JobHeaders, JobPage, JobsQuery, WaitQuery
 from jobs import lifecycle, queries, retrying
 from jobs.errors import JobConflict, JobNotFound
-from jobs.submission import submit
+from jobs.submission import is_repeat, submit
 from jobs.tables import Status
 
 blueprint = APIBlueprint(
@@ -51,8 +51,9 @@ Document = dict[str, Any]
 @blueprint.input(JobHeaders, location="headers", arg_name="headers")
 @blueprint.output(JobDocument, status_code=202, description="The job is accepted.", example=examples.QUEUED)
 def create_job(headers: JobHeaders) -> Response:
-    # Before the body is read: an upload would be stored already.
-    resources().quota.take(owner_id())
+    # Before the body is read: an upload would be stored already. A repeat makes no job, so it needs no room.
+    if not is_repeat(resources().sessions, owner_id(), headers.idempotency_key):
+        resources().quota.take(owner_id())
     job, is_new = submit(resources().sessions, resources().publisher, read_submission(headers))
     wait_s = wait_preference(headers.prefer)
     document, has_waited = read_document(job.id, wait_s or 0)

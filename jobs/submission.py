@@ -54,6 +54,15 @@ def submit(sessions: Sessions, publisher: Publisher, submission: Submission) -> 
     return job, True
 
 
+def is_repeat(sessions: Sessions, owner_id: str, idempotency_key: str | None) -> bool:
+    """Whether a request of the owner came under this key before."""
+    if idempotency_key is None:
+        return False
+    with sessions() as session:
+        seen = select(Job.id).where(Job.owner_id == owner_id, Job.idempotency_key == idempotency_key)
+        return session.scalar(seen) is not None
+
+
 def _insert(session: Session, submission: Submission, published_at: dt.datetime) -> Job | None:
     # `published_at` is written before it is true, which saves a second write per job; if publishing fails it is
     # taken back, and if we die in between, the sweeper finds a row that is older than all that is queued.

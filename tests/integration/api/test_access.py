@@ -151,7 +151,12 @@ def test_queued_jobs_have_a_cap_per_owner(serve: Serve, sessions: Sessions, sett
     assert not list(settings.storage.folder.rglob("*/*/*")), "nothing of a refused upload is kept"
     assert client.post("/v1/jobs", json={"url": URL}, headers=others).status_code == 202
 
+    repeat = mine | {"Idempotency-Key": "once"}
+    assert client.post("/v1/jobs", json={"url": URL}, headers=repeat).status_code == 429
+
     # Room again at once when one has ended.
     client.post(f"{made[0].headers['Location']}/cancel", headers=mine)
-    assert client.post("/v1/jobs", json={"url": URL}, headers=mine).status_code == 202
+    assert client.post("/v1/jobs", json={"url": URL}, headers=repeat).status_code == 202
     assert client.post("/v1/jobs", json={"url": URL}, headers=mine).status_code == 429
+    replayed = client.post("/v1/jobs", json={"url": URL}, headers=repeat)
+    assert (replayed.status_code, replayed.headers["Idempotency-Replayed"]) == (202, "true"), "a repeat needs no room"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
+import json
 import threading
 import time
 import uuid
 
 import pytest
 from redis import Redis
-from sqlalchemy import func, select, update
+from sqlalchemy import func, insert, select, update
 
 from courier.main import loop
 from courier.sweeper import SWEEP_LOCK, Sweeper, Swept
@@ -59,6 +61,14 @@ def wipe(settings: Settings) -> None:
         redis.flushall()
 
 
+def queued(settings: Settings, lane: Lane) -> list[str]:
+    """The job ids of every message in a lane's list."""
+    with Redis.from_url(settings.queue.url.get_secret_value()) as redis:
+        messages = [json.loads(text) for text in redis.lrange(queue_name(lane), 0, -1)]
+    bodies = [json.loads(base64.b64decode(message["body"])) for message in messages]
+    return [job_id for arguments, *_ in bodies for job_id in arguments[0]]
+
+
 def test_a_healthy_backlog_is_left_alone_however_old(
     settings: Settings, sessions: Sessions, publisher: Publisher, sweeper: Sweeper, clock: Clock
 ) -> None:
@@ -83,6 +93,35 @@ def test_a_wiped_queue_is_filled_again_once(
     assert (length(settings), length(settings, Lane.BULK)) == (7, 2)
     clock.now_s += 60
     assert sweeper.sweep() == Swept()
+
+
+def test_twenty_thousand_waiting_jobs_are_left_alone_and_sent_once_when_redis_lost_them(
+    settings: Settings, sessions: Sessions, publisher: Publisher, sweeper: Sweeper, clock: Clock
+) -> None:
+    job_ids = [uuid.uuid4() for _ in range(20_000)]
+    first = dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)
+    for start in range(0, len(job_ids), 64):
+        chunk, at = job_ids[start : start + 64], first + dt.timedelta(seconds=start / 64)
+        rows = [
+            {"id": job, "owner_id": "o", "lane": Lane.BULK, "address": "https://a/b", "published_at": at}
+            for job in chunk
+        ]
+        with sessions.begin() as session:
+            session.execute(insert(Job), rows)
+        publisher.publish(chunk, Lane.BULK, at)
+    for _ in range(3):
+        clock.now_s += 60
+        assert sweeper.sweep() == Swept()
+
+    wipe(settings)
+    assert sweeper.sweep() == Swept()
+    clock.now_s += settings.courier.lost_after_s + 1
+    sent = 0
+    while published := sweeper.sweep().published:
+        sent += published
+        clock.now_s += settings.courier.sweep_every_s
+    assert sent == len(job_ids)
+    assert sorted(queued(settings, Lane.BULK)) == sorted(map(str, job_ids))
 
 
 def test_a_row_older_than_the_tail_is_lost(

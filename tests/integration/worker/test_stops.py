@@ -55,6 +55,34 @@ def test_a_killed_worker_s_jobs_are_taken_up_by_the_next(
         assert session.scalar(select(func.count()).select_from(Result)) == 6, "each answer is written once"
 
 
+@pytest.mark.slow
+def test_at_the_usual_settings_a_killed_worker_s_jobs_run_again_within_25_s(
+    settings: Settings, sessions: Sessions, publisher: Publisher, images: ImageServer, start_worker: StartWorker
+) -> None:
+    """Lease 15 s, sweep every 2 s; the other worker stands by."""
+    patient = settings.fetch.model_copy(update={"read_timeout_s": 300, "total_timeout_s": 300})
+    settings = settings.model_copy(update={"fetch": patient})
+    job = new_job(sessions, publisher, images.url("/silent"))
+    sweeper = Sweeper(settings, sessions, publisher)
+    with start_worker(settings) as worker:
+        wait_until(lambda: read_job(sessions, job.id).status == Status.PROCESSING, 20, "the job to be claimed")
+        with start_worker(settings):
+            time.sleep(settings.jobs.renew_every_s)  # the lease was just renewed: the longest wait
+            os.kill(worker.pid, signal.SIGKILL)
+            killed = time.monotonic()
+            worker.wait()
+
+            def is_running_again() -> bool:
+                sweeper.sweep()
+                time.sleep(settings.courier.sweep_every_s)
+                return read_job(sessions, job.id).attempt == 2
+
+            wait_until(is_running_again, 40, "the job to be claimed again")
+            took = time.monotonic() - killed
+    print(f"running again after {took:.1f} s")
+    assert took < 25
+
+
 @pytest.mark.parametrize("lane", ["interactive", "bulk"])
 def test_a_worker_that_is_told_to_stop_loses_and_repeats_nothing(
     settings: Settings,
