@@ -87,7 +87,8 @@ function wordsFor(job) {
     case "failed":
       return job.error ? sentence(job.error.message) : "Failed.";
     default:
-      return "Done.";
+      // Below one half nothing is answered; null: the model cannot tell.
+      return job.in_domain !== null && job.in_domain < 0.5 ? "This does not look like a picture of a product." : "Done.";
   }
 }
 
