@@ -6,6 +6,7 @@ import random
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 from sqlalchemy import func, select
@@ -30,16 +31,15 @@ def run(folder: Path, *, seed: int, jobs: int, kills: int, settings: JobSettings
         load = Load(fleet.base, images, seed, AHEAD)
         sending = threading.Thread(target=load.send_all, args=(orders(seed, jobs),))
         sending.start()
-        watch = _Watch(fleet, load)
         recoveries = []
-        for number, kind in enumerate(schedule(seed, kills)):
-            watch.until(int(jobs * (number + 0.5) / kills))
-            recoveries.append(_strike(fleet, watch, kind, random.Random(f"{seed}/{number}")))
-        watch.until(jobs)
-        load.stop()
-        sending.join()
-        verdict = judge(watch.sessions, load.accepted)
-        watch.close()
+        with closing(_Watch(fleet, load)) as watch:
+            for number, kind in enumerate(schedule(seed, kills)):
+                watch.until(int(jobs * (number + 0.5) / kills))
+                recoveries.append(_strike(fleet, watch, kind, random.Random(f"{seed}/{number}")))
+            watch.until(jobs)
+            load.stop()
+            sending.join()
+            verdict = judge(watch.sessions, load.accepted)
     verdict.kills, verdict.recovery_max_s = kills, round(max(recoveries, default=0.0), 1)
     verdict.notes += load.wrong
     return verdict

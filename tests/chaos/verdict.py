@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from jobs.database import Sessions
 from jobs.tables import Job, Result, Status
@@ -44,8 +44,7 @@ def judge(sessions: Sessions, accepted: Mapping[UUID, Order]) -> Verdict:
     """What became of every accepted job. A job that ended otherwise than ordered is an unexpected failure."""
     with sessions() as session:
         rows = {row.id: row for row in session.scalars(select(Job))}
-        counts = session.execute(select(Result.job_id, func.count()).group_by(Result.job_id))
-        results = Counter(dict(counts.tuples().all()))
+        results = Counter(session.scalars(select(Result.job_id)))
     verdict = Verdict(accepted=len(accepted))
     for job_id, order in accepted.items():
         row = rows.get(job_id)
