@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from apiflask import APIFlask
 
-from api import auth, envelope, health, jobs, model, openapi, page, problems
+from api import auth, envelope, health, jobs, model, openapi, page, problems, webhook_log, webhooks
 from api.resources import EXTENSION, open_resources
 from jobs.settings import Settings
 
@@ -23,6 +23,13 @@ def create_app(settings: Settings) -> APIFlask:
     auth.install(app)
     problems.install(app)
     openapi.install(app)
-    for blueprint in (jobs.blueprint, model.blueprint, health.blueprint, page.blueprint):
+    for blueprint in (
+        jobs.blueprint,
+        webhooks.blueprint,
+        webhook_log.blueprint,
+        model.blueprint,
+        health.blueprint,
+        page.blueprint,
+    ):
         app.register_blueprint(blueprint)
     return app

@@ -47,7 +47,7 @@ def check_request() -> None:
     """Refuses who may not ask, and keeps who does for `owner_id`."""
     if not resources().settings.api.require_key:
         check_local(request, is_page=request.blueprint == "page")
-        g.owner_id = LOCAL_OWNER
+        g.owner_id = g.key_id = LOCAL_OWNER
     elif not is_public():
         _check_key()
 
@@ -62,6 +62,11 @@ def owner_id() -> str:
     return str(g.owner_id)
 
 
+def key_id() -> str:
+    """The public id of the current request's key; `local` where none is asked for."""
+    return str(g.key_id)
+
+
 def _check_key() -> None:
     caller = _authenticate()
     structlog.contextvars.bind_contextvars(key_id=caller.key_id)
@@ -69,7 +74,7 @@ def _check_key() -> None:
         raise RateLimited(wait_s)
     if needed_scope() not in caller.scopes:
         raise ScopeMissing(needed_scope())
-    g.owner_id = caller.owner_id
+    g.owner_id, g.key_id = caller.owner_id, caller.key_id
 
 
 def _authenticate() -> keys.Caller:

@@ -104,6 +104,64 @@ READY: dict[str, Any] = {
     "parts": {"postgres": "ok", "schema": "ok", "storage": "ok", "redis": "ok"},
 }
 
+ENDPOINT_ID = "5f3c1c5e-58b3-4a3f-9c2a-0f7c7f0a4b11"
+DELIVERY_ID = "c0a8f1de-7d2a-4d8e-8a3b-6a2f4a1f9d20"
+EVENT_ID = "evt_2b1c4f5a6d7e48f9a0b1c2d3e4f5a6b7"
+
+ENDPOINT_REQUEST: dict[str, Any] = {"url": "https://shop.example/hooks/enrich", "event_types": ["job.succeeded"]}
+
+ENDPOINT: dict[str, Any] = {
+    "id": ENDPOINT_ID,
+    "url": "https://shop.example/hooks/enrich",
+    "event_types": ["job.succeeded"],
+    "description": None,
+    "max_rate_per_s": None,
+    "enabled": True,
+    "disabled_reason": None,
+    "disabled_at": None,
+    "failing_since": None,
+    "failures": 0,
+    "waiting": 0,
+    "oldest_waiting_s": None,
+    "created_at": "2026-03-02T10:00:00.000000Z",
+    "updated_at": "2026-03-02T10:00:00.000000Z",
+}
+
+SECRET: dict[str, Any] = {
+    "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=",
+    "previous_secret": None,
+    "previous_valid_until": None,
+}
+
+DELIVERY: dict[str, Any] = {
+    "id": DELIVERY_ID,
+    "event_id": EVENT_ID,
+    "event_type": "job.succeeded",
+    "job_id": JOB_ID,
+    "endpoint_id": ENDPOINT_ID,
+    "url": "https://shop.example/hooks/enrich",
+    "status": "pending",
+    "tries": 1,
+    "next_attempt_at": "2026-03-02T10:15:05.400000Z",
+    "created_at": "2026-03-02T10:15:00.071000Z",
+    "finished_at": None,
+}
+
+ATTEMPT: dict[str, Any] = {
+    "id": 4711,
+    "delivery_id": DELIVERY_ID,
+    "event_id": EVENT_ID,
+    "event_type": "job.succeeded",
+    "trigger": "schedule",
+    "status_code": 503,
+    "error": None,
+    "answer": "be right back",
+    "latency_ms": 41.7,
+    "started_at": "2026-03-02T10:15:00.080000Z",
+}
+
+REPLAY_REQUEST: dict[str, Any] = {"since": "2026-03-01T22:00:00Z", "until": "2026-03-02T06:00:00Z"}
+
 JOB_REQUEST: dict[str, Any] = {"url": "https://shop.example/shirt.jpg", "external_id": "sku-1"}
 
 

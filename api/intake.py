@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+from typing import TypeVar
 
 from flask import request
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from werkzeug.datastructures import FileStorage
 
-from api.auth import owner_id
+from api.auth import key_id, owner_id
 from api.problems import FieldError, InvalidRequest, MalformedJson, UnsupportedContentType, UploadTooLarge
 from api.resources import resources
 from api.schemas import JobHeaders, JobRequest, UploadRequest
 from jobs.addresses import UPLOAD_SCHEME, Address
 from jobs.errors import InvalidAddress
 from jobs.submission import Submission
+from jobs.webhooks.endpoints import checked_url
+
+Body = TypeVar("Body", bound=BaseModel)
 
 FILE_FIELD = "file"
 MAX_JSON_BYTES = 64 * 1024
@@ -41,25 +45,41 @@ def wait_preference(prefer: str | None) -> int | None:
     return int(found[1]) if found else None
 
 
-def _from_json(headers: JobHeaders) -> Submission:
+def read_json(model: type[Body], *, is_optional: bool = False) -> Body:
+    """The current request's JSON body. With `is_optional` no body is an empty one.
+
+    Raises RequestError: UnsupportedContentType, MalformedJson, InvalidRequest.
+    """
     request.max_content_length = MAX_JSON_BYTES
-    asked = _parse_json(request.get_data())
+    data = request.get_data()
+    if is_optional and not data:
+        return model()
+    if request.mimetype != "application/json":
+        raise UnsupportedContentType("send application/json")
+    try:
+        return model.model_validate_json(data)
+    except ValidationError as error:
+        if any(each["type"] == "json_invalid" for each in error.errors()):
+            raise MalformedJson("the body is not JSON; check quotes and commas") from error
+        raise InvalidRequest.from_pydantic("json", error) from error
+
+
+def webhook_address(text: str | None) -> str | None:
+    """The address as it will be asked. Raises InvalidAddress for one that events may not be sent to."""
+    return checked_url(text, resources().guard) if text is not None else None
+
+
+def _from_json(headers: JobHeaders) -> Submission:
+    asked = read_json(JobRequest)
     return Submission(
         owner_id=owner_id(),
         address=_callers_address(asked.url),
         lane=asked.lane,
         external_id=asked.external_id,
         idempotency_key=headers.idempotency_key,
+        webhook_url=webhook_address(asked.webhook_url),
+        webhook_key_id=key_id(),
     )
-
-
-def _parse_json(body: bytes) -> JobRequest:
-    try:
-        return JobRequest.model_validate_json(body)
-    except ValidationError as error:
-        if any(each["type"] == "json_invalid" for each in error.errors()):
-            raise MalformedJson("the body is not JSON; check quotes and commas") from error
-        raise InvalidRequest.from_pydantic("json", error) from error
 
 
 def _callers_address(text: str) -> str:
@@ -73,6 +93,7 @@ def _callers_address(text: str) -> str:
 
 def _from_upload(headers: JobHeaders) -> Submission:
     form = _parse_form()
+    webhook_url = webhook_address(form.webhook_url)
     file = _the_file()
     data = _read(file)
     address = resources().storage.put(data, owner_id=owner_id(), content_type=file.mimetype)
@@ -83,6 +104,8 @@ def _from_upload(headers: JobHeaders) -> Submission:
         lane=form.lane,
         external_id=form.external_id,
         idempotency_key=headers.idempotency_key,
+        webhook_url=webhook_url,
+        webhook_key_id=key_id(),
     )
 
 

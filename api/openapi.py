@@ -17,6 +17,7 @@ from api import examples
 from api.catalogue import CODES, Code
 from api.problems import MEDIA_TYPE
 from api.schemas import JobRequest, Problem, UploadRequest
+from api.webhook_schemas import EndpointChanges, EndpointRequest, ReplayRequest, RotateRequest
 
 TITLE = "Asset Enrichment"
 DESCRIPTION = """Give it a product photo's address, get the catalogue entry back: attributes and a display name.
@@ -33,6 +34,22 @@ SECURITY_SCHEME = {
 REFERENCE = "#/components/schemas/{model}"
 
 Document = dict[str, Any]
+
+PATH_EXAMPLES = {
+    "job_id": examples.JOB_ID,
+    "endpoint_id": examples.ENDPOINT_ID,
+    "delivery_id": examples.DELIVERY_ID,
+}
+
+BODIES: dict[str, tuple[type[BaseModel], Document]] = {
+    "createWebhookEndpoint": (EndpointRequest, examples.ENDPOINT_REQUEST),
+    "changeWebhookEndpoint": (EndpointChanges, {"enabled": True}),
+    "rotateWebhookSecret": (RotateRequest, {}),
+    "rotateDefaultWebhookSecret": (RotateRequest, {}),
+    "replayWebhookFailures": (ReplayRequest, examples.REPLAY_REQUEST),
+}
+"""Bodies by the operation's id: read by api/intake.py rather than by APIFlask, whose errors say less. With an empty
+example the body may be left out."""
 
 
 def install(app: APIFlask) -> None:
@@ -90,7 +107,9 @@ def _problem_answer(group: Iterable[Code]) -> Document:
 def finish(document: Document | str) -> Document:
     """Adds what the decorators cannot say: two kinds of body, headers of answers, formats of path parameters."""
     document = _with_plain_names(document)
-    document["components"]["schemas"] |= _schemas(JobRequest, UploadRequest, Problem)
+    document["components"]["schemas"] |= _schemas(
+        JobRequest, UploadRequest, Problem, *(body[0] for body in BODIES.values())
+    )
     for item in document["paths"].values():
         for operation in item.values():
             operation["parameters"] = [_parameter(each) for each in operation["parameters"]]
@@ -100,7 +119,15 @@ def finish(document: Document | str) -> Document:
                 operation["security"] = [{"apiKey": []}]
     document["components"]["securitySchemes"] = {"apiKey": SECURITY_SCHEME}
     _finish_create(document["paths"]["/v1/jobs"]["post"])
+    for operation in (operation for item in document["paths"].values() for operation in item.values()):
+        if body := BODIES.get(operation["operationId"]):
+            operation["requestBody"] = _json_body(*body)
     return document
+
+
+def _json_body(model: type[BaseModel], example: Document) -> Document:
+    schema = {"$ref": REFERENCE.format(model=model.__name__)}
+    return {"required": bool(example), "content": {"application/json": {"schema": schema, "example": example}}}
 
 
 def _with_plain_names(document: Document | str) -> Document:
@@ -120,8 +147,8 @@ def _schemas(*models: type[BaseModel]) -> Document:
 
 def _parameter(parameter: Document) -> Document:
     schema = _without_null(parameter["schema"])
-    if parameter["name"] == "job_id":
-        return parameter | {"schema": {"type": "string", "format": "uuid"}, "example": examples.JOB_ID}
+    if parameter["in"] == "path" and (example := PATH_EXAMPLES.get(parameter["name"])):
+        return parameter | {"schema": {"type": "string", "format": "uuid"}, "example": example}
     if parameter["in"] == "header":
         parameter = {**parameter, "name": parameter["name"].title()}
     described = {"description": schema.pop("description")} if "description" in schema else {}

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from api.rate import RateLimit
 from api.waiting import Waiting
 from jobs.database import Sessions, direct_url, make_engine, make_sessions
+from jobs.guard import Guard
 from jobs.queue import Publisher
 from jobs.quotas import QueuedQuota
 from jobs.settings import Settings
@@ -31,6 +32,7 @@ class Resources:
     waiting: Waiting
     rate_limit: RateLimit
     quota: QueuedQuota
+    guard: Guard
 
     def close(self) -> None:
         """Ends the waits and gives all connections back."""
@@ -54,6 +56,7 @@ def open_resources(settings: Settings) -> Resources:
         waiting=Waiting(direct_url(settings), capacity=max(1, settings.api.threads // 2)),
         rate_limit=RateLimit(settings),
         quota=QueuedQuota(sessions, settings.api.max_queued_jobs),
+        guard=Guard(settings.fetch),
     )
 
 

@@ -12,22 +12,24 @@ from pydantic_core import PydanticCustomError
 from jobs.tables import Lane, Status
 
 
-def _check_plain(text: str) -> str:
+def check_plain(text: str) -> str:
     # Postgres takes no NUL, and nobody means the others.
     if not text.isprintable():
         raise PydanticCustomError("not_plain", "Only printable characters are taken")
     return text
 
 
-ExternalId = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_check_plain)]
+ExternalId = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(check_plain)]
 
 
-class _Request(BaseModel):
+class Request(BaseModel):
+    """What a caller sends."""
+
     # A misspelt field is an error, not a silence.
     model_config = ConfigDict(extra="forbid")
 
 
-class JobRequest(_Request):
+class JobRequest(Request):
     """A picture by its address."""
 
     url: str = Field(
@@ -37,13 +39,20 @@ class JobRequest(_Request):
     )
     external_id: ExternalId | None = Field(None, description="Your own name for it, such as a SKU.", examples=["sku-1"])
     lane: Lane = Field(Lane.INTERACTIVE, description="`bulk` work never stands before `interactive` work.")
+    webhook_url: str | None = Field(
+        None,
+        description="Address to be told of this job's end, signed with your key's secret: see /v1/webhook-secret.",
+        max_length=4096,
+        examples=["https://shop.example/hooks/enrich"],
+    )
 
 
-class UploadRequest(_Request):
+class UploadRequest(Request):
     """The form fields beside the file."""
 
     external_id: ExternalId | None = None
     lane: Lane = Lane.INTERACTIVE
+    webhook_url: str | None = Field(None, max_length=4096)
 
 
 class JobHeaders(BaseModel):
@@ -64,7 +73,7 @@ class JobHeaders(BaseModel):
     )
 
 
-class WaitQuery(_Request):
+class WaitQuery(Request):
     """How long to wait for the end of a job."""
 
     wait: int = Field(
@@ -76,7 +85,7 @@ class WaitQuery(_Request):
     )
 
 
-class JobsQuery(_Request):
+class JobsQuery(Request):
     """Which jobs to list."""
 
     cursor: str | None = Field(None, max_length=300, description="`next_cursor` of the page before.")

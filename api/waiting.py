@@ -14,19 +14,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-import psycopg
-
 from jobs.lifecycle import CHANNEL
-from jobs.logs import get_logger
-
-log = get_logger(__name__)
+from jobs.listening import Listener
 
 LOOK_EVERY_S = 10.0
 """How often a waiter looks for itself while the listener is up."""
 
 LOOK_EVERY_WITHOUT_LISTENER_S = 1.0
-RECONNECT_AFTER_S = 1.0
-STOP_CHECK_S = 0.5
 
 T = TypeVar("T")
 
@@ -35,12 +29,11 @@ class Waiting:
     """Lets at most `capacity` threads wait for jobs at once. Thread-safe; connects when somebody first waits."""
 
     def __init__(self, url: str, capacity: int) -> None:
-        self._url = url.replace("postgresql+psycopg://", "postgresql://", 1)
         self._slots = threading.BoundedSemaphore(capacity)
         self._lock = threading.Lock()
         self._events: dict[uuid.UUID, set[threading.Event]] = defaultdict(set)
-        self._listener: threading.Thread | None = None
-        self._is_listening = threading.Event()
+        # What ended while nobody listened was told to nobody: after a reconnect all look for themselves.
+        self._listener = Listener(url, CHANNEL, heard=self._wake, connected=self._wake_all)
         self._is_closed = threading.Event()
 
     def wait(self, job_id: uuid.UUID, timeout_s: float, look: Callable[[], T | None]) -> tuple[bool, T | None]:
@@ -62,7 +55,7 @@ class Waiting:
         # Looked at only after subscribing: a job that ends in between has set the event already.
         seen = look()
         while seen is None and not self._is_closed.is_set() and (left := deadline - time.monotonic()) > 0:
-            pause = LOOK_EVERY_S if self._is_listening.is_set() else LOOK_EVERY_WITHOUT_LISTENER_S
+            pause = LOOK_EVERY_S if self._listener.is_listening.is_set() else LOOK_EVERY_WITHOUT_LISTENER_S
             event.wait(min(left, pause))
             event.clear()
             seen = look()
@@ -85,41 +78,18 @@ class Waiting:
         """Lets all waiters go with what they have; nobody can wait any more."""
         self._is_closed.set()
         self._wake_all()
-        if self._listener is not None:
-            self._listener.join()
+        self._listener.close()
 
     def release(self) -> None:
         """As `close`, but does not wait for the listening thread: for a process that is told to stop."""
         self._is_closed.set()
         self._wake_all()
+        self._listener.close(wait=False)
 
     def _ensure_listener(self) -> None:
         # Not in __init__: a thread does not survive gunicorn's fork.
         with self._lock:
-            if self._listener is None:
-                self._listener = threading.Thread(target=self._keep_listening, name="listener", daemon=True)
-                self._listener.start()
-
-    def _keep_listening(self) -> None:
-        while not self._is_closed.is_set():
-            try:
-                self._listen()
-            except (psycopg.Error, OSError) as error:
-                log.warning("listener_lost", error=type(error).__name__)
-            self._is_listening.clear()
-            self._is_closed.wait(RECONNECT_AFTER_S)
-
-    def _listen(self) -> None:
-        with psycopg.connect(
-            self._url, autocommit=True, connect_timeout=5, keepalives_idle=10, keepalives_interval=5, keepalives_count=2
-        ) as connection:
-            connection.execute(f"LISTEN {CHANNEL}")
-            self._is_listening.set()
-            # What ended while nobody listened was told to nobody.
-            self._wake_all()
-            while not self._is_closed.is_set():
-                for notice in connection.notifies(timeout=STOP_CHECK_S):
-                    self._wake(notice.payload)
+            self._listener.start()
 
     def _wake(self, payload: str) -> None:
         try:

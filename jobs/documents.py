@@ -1,12 +1,23 @@
-"""A job as JSON: the one form that the API answers and, later, a webhook carries."""
+"""A job as JSON: the one form that the API answers and a webhook carries."""
 
 from __future__ import annotations
 
 import datetime as dt
 from typing import Any
 
+from sqlalchemy import Select, select
+
 from jobs.addresses import redacted
 from jobs.tables import Asset, Job, Result
+
+
+def select_documents() -> Select[Job, Result | None, Asset | None]:
+    """The rows that `job_document` takes, for a query of jobs."""
+    return (
+        select(Job, Result, Asset)
+        .outerjoin(Result, Result.id == Job.current_result_id)
+        .outerjoin(Asset, Asset.id == Result.asset_id)
+    )
 
 
 def job_document(job: Job, result: Result | None, asset: Asset | None) -> dict[str, Any]:

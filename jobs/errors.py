@@ -153,3 +153,25 @@ class TooManyQueued(RequestError):
     @property
     def headers(self) -> Mapping[str, str]:
         return {"Retry-After": "10"}
+
+
+class EndpointNotFound(RequestError):
+    status = 404
+    code = "endpoint_not_found"
+
+
+class DeliveryNotFound(RequestError):
+    status = 404
+    code = "delivery_not_found"
+
+
+class EndpointDisabled(RequestError):
+    """Nothing can be sent to it until its owner enables it again."""
+
+    status = 409
+    code = "endpoint_disabled"
+
+
+class TooManyEndpoints(RequestError):
+    status = 409
+    code = "too_many_endpoints"

@@ -44,7 +44,7 @@ _EXCERPT_BYTES = 4 * 1024  # of an answer that is not a success: enough to show,
 
 @dataclass(frozen=True)
 class Response:
-    """An HTTP answer of any status. Past a success, `body` is an excerpt of at most 4 KiB."""
+    """An HTTP answer of any status. But for a success, `body` is an excerpt of at most 4 KiB."""
 
     status: int
     headers: HTTPHeaderDict
@@ -109,10 +109,12 @@ class GuardedClient:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         follow_redirects: bool = False,
+        excerpt_only: bool = False,
     ) -> Response:
         """Send one request, with all limits but no view on the answer's status.
 
-        Only requests without a body follow redirects. Raises FetchBlocked, FetchTimeout, FetchFailed, FetchRefused,
+        Only requests without a body follow redirects. With `excerpt_only` no more than 4 KiB of any answer are read,
+        however much comes. Raises FetchBlocked, FetchTimeout, FetchFailed, FetchRefused,
         ImageTooLarge.
         """
         deadline = Deadline(self._settings.total_timeout_s, self._settings.read_timeout_s)
@@ -120,7 +122,7 @@ class GuardedClient:
         seen: set[str] = set()
         while True:
             seen.add(str(address))
-            response = self._exchange(method, address, body, headers or {}, deadline)
+            response = self._exchange(method, address, body, headers or {}, deadline, excerpt_only)
             if not follow_redirects or response.status not in _REDIRECTS:
                 return response
             address = _next_address(address, response)
@@ -130,7 +132,13 @@ class GuardedClient:
                 raise FetchRefused(f"The address redirects more than {self._settings.max_redirects} times.")
 
     def _exchange(
-        self, method: str, address: Address, body: bytes | None, headers: Mapping[str, str], deadline: Deadline
+        self,
+        method: str,
+        address: Address,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        deadline: Deadline,
+        excerpt_only: bool,
     ) -> Response:
         target = self._guard.approve(address)
         with _failures_as_fetch_errors():
@@ -140,14 +148,14 @@ class GuardedClient:
                 sent = {"User-Agent": self._settings.user_agent, "Accept-Encoding": "identity", **headers}
                 connection.request(method, address.target, body, sent, preload_content=False, decode_content=False)
                 with closing(connection.getresponse()) as answer:
-                    content = self._read(answer)
+                    content = self._read(answer, excerpt_only)
                     is_reusable = _is_reusable(connection, answer)
             finally:
                 self._connections.give_back(connection, is_reusable=is_reusable)
         return Response(answer.status, answer.headers, content, str(address))
 
-    def _read(self, answer: HTTPResponse) -> bytes:
-        if not 200 <= answer.status < 300:
+    def _read(self, answer: HTTPResponse, excerpt_only: bool) -> bytes:
+        if excerpt_only or not 200 <= answer.status < 300:
             return b"".join(_chunks(answer, _EXCERPT_BYTES))[:_EXCERPT_BYTES]
         limit = self._settings.max_bytes
         if (answer.length_remaining or 0) > limit:

@@ -8,7 +8,7 @@
 Recovery comes from leases: `claim` and `renew` write how long the worker may stay silent, `free_expired` takes back
 what it lost. Only Postgres's clock is used. Every move of a worker is fenced by (id, attempt, status = processing): one
 that lost its lease changes nothing. Functions take an open session and leave the commit to their caller, so that
-several moves can be one transaction; NOTIFY goes out with that commit.
+several moves can be one transaction; NOTIFY goes out with that commit. Webhook events are written in it, too.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from sqlalchemy.orm import Session
 from jobs.errors import JobError, Poison
 from jobs.settings import JobSettings
 from jobs.tables import Asset, Job, Lane, Result, Status
+from jobs.webhooks.events import is_watched, job_ended
 
 CHANNEL = "enrich_job"
 """NOTIFY channel on which the id of each job that reached a final state is told."""
@@ -272,8 +273,9 @@ def free_expired(session: Session, max_crashes: int, limit: int) -> tuple[int, i
         job.status = Status.FAILED
         job.finished_at = func.now()
         job.error = error_document(_poison(job.crashes))
-        _tell(session, job.id)
     session.flush()
+    for job in poisoned:
+        _tell(session, job.id, session.scalar(select(is_watched()).where(Job.id == job.id)))
     return len(expired) - len(poisoned), len(poisoned)
 
 
@@ -296,15 +298,17 @@ def _fenced(claim: Claim) -> Update:
 
 
 def _run_and_tell(session: Session, statement: Update) -> bool:
-    job_id = session.execute(statement.returning(Job.id)).scalar_one_or_none()
-    if job_id is None:
+    row = session.execute(statement.returning(Job.id, is_watched())).one_or_none()
+    if row is None:
         return False
-    _tell(session, job_id)
+    _tell(session, *row)
     return True
 
 
-def _tell(session: Session, job_id: uuid.UUID) -> None:
+def _tell(session: Session, job_id: uuid.UUID, has_watchers: bool | None) -> None:
     session.execute(select(func.pg_notify(CHANNEL, str(job_id))))
+    if has_watchers:
+        job_ended(session, job_id)
 
 
 def _is_expired() -> ColumnElement[bool]:

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import datetime as dt
-import json
 import uuid
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select, tuple_
+from sqlalchemy import ColumnElement, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from jobs.documents import job_document
-from jobs.errors import JobNotFound, RequestError
+from jobs.cursors import read_cursor, write_cursor
+from jobs.documents import job_document, select_documents
+from jobs.errors import JobNotFound
 from jobs.lifecycle import Outcome, SeenAsset
 from jobs.tables import SYSTEM_OWNER, Asset, BundleRow, Job, Result, Status
-
-
-class InvalidCursor(RequestError):
-    code = "invalid_cursor"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +27,7 @@ class Page:
 
 def get_document(session: Session, owner_id: str, job_id: uuid.UUID) -> dict[str, Any]:
     """The owner's job as JSON. Raises JobNotFound, also for another owner's job."""
-    row = session.execute(_with_answers().where(Job.id == job_id, Job.owner_id == owner_id)).one_or_none()
+    row = session.execute(select_documents().where(Job.id == job_id, Job.owner_id == owner_id)).one_or_none()
     if row is None:
         raise JobNotFound("there is no such job under your key; check the id")
     return job_document(row[0], row[1], row[2])
@@ -55,31 +49,11 @@ def list_page(
     if external_id is not None:
         conditions.append(Job.external_id == external_id)
     if cursor is not None:
-        conditions.append(tuple_(Job.created_at, Job.id) < _read_cursor(cursor))
-    query = _with_answers().where(*conditions).order_by(Job.created_at.desc(), Job.id.desc()).limit(limit + 1)
+        conditions.append(tuple_(Job.created_at, Job.id) < read_cursor(cursor))
+    query = select_documents().where(*conditions).order_by(Job.created_at.desc(), Job.id.desc()).limit(limit + 1)
     rows = session.execute(query).all()
     last = rows[limit - 1][0] if len(rows) > limit else None
-    return Page([job_document(*row) for row in rows[:limit]], _cursor(last) if last else None)
-
-
-def _with_answers() -> Select[Job, Result | None, Asset | None]:
-    return (
-        select(Job, Result, Asset)
-        .outerjoin(Result, Result.id == Job.current_result_id)
-        .outerjoin(Asset, Asset.id == Result.asset_id)
-    )
-
-
-def _cursor(job: Job) -> str:
-    return base64.urlsafe_b64encode(json.dumps([job.created_at.isoformat(), str(job.id)]).encode()).decode()
-
-
-def _read_cursor(cursor: str) -> tuple[dt.datetime, uuid.UUID]:
-    try:
-        created_at, job_id = json.loads(base64.urlsafe_b64decode(cursor))
-        return dt.datetime.fromisoformat(created_at), uuid.UUID(job_id)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise InvalidCursor("`cursor` is not one that a list gave; start again without it") from error
+    return Page([job_document(*row) for row in rows[:limit]], write_cursor(last.created_at, last.id) if last else None)
 
 
 def find_stored_answer(

@@ -127,13 +127,39 @@ class WorkerSettings(_Group):
 
 
 class CourierSettings(_Group):
-    """The process that sweeps."""
+    """The process that sweeps, and sends webhooks."""
 
     sweep_every_s: Seconds = Field(2, description="pause between two sweeps")
     lost_after_s: Seconds = Field(
         10, description="a queued job is published again when the queue lost it this long ago"
     )
     sweep_limit: int = Field(1000, ge=1, description="most rows that one sweep publishes")
+
+
+class WebhookSettings(_Group):
+    """How events are told to endpoints."""
+
+    timeout_s: Seconds = Field(15, description="limit for one attempt, from the look-up of the host to the answer")
+    schedule_s: tuple[float, ...] = Field(
+        (0, 5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400),
+        min_length=1,
+        description="waits before each attempt, from the one before it; after the last the delivery has failed",
+    )
+    jitter: float = Field(0.1, ge=0, lt=1, description="how much a wait may differ from the schedule, as a share")
+    probe_every_s: Seconds = Field(1800, description="a failing endpoint is tried at least this often")
+    rest_after_failures: int = Field(
+        5, ge=1, description="failures in a row after which an endpoint is asked by one attempt at a time, with rests"
+    )
+    rest_base_s: Seconds = Field(5, description="first such rest; doubles each time, up to the time between probes")
+    max_retry_after_s: Seconds = Field(86_400, description="longest `Retry-After` that is honoured")
+    disable_after_s: Seconds = Field(432_000, description="an endpoint that only fails for so long is disabled")
+    rotation_overlap_s: Seconds = Field(86_400, description="how long a replaced secret stays valid")
+    max_concurrency: int = Field(8, ge=1, description="attempts at one endpoint at a time, per courier")
+    max_rate_per_s: int = Field(100, ge=1, description="attempts per second at one endpoint, per courier")
+    threads: int = Field(64, ge=2, description="attempts at a time in all, per courier")
+    max_endpoints: int = Field(50, ge=1, description="endpoints of one owner")
+    keep_days: float = Field(30, gt=0, description="events, deliveries and attempts are deleted after so many days")
+    grace_s: Seconds = Field(20, description="limit from SIGTERM to the courier's exit")
 
 
 class ApiSettings(_Group):
@@ -168,6 +194,7 @@ class Settings(BaseSettings):
     jobs: JobSettings = JobSettings()
     worker: WorkerSettings = WorkerSettings()
     courier: CourierSettings = CourierSettings()
+    webhooks: WebhookSettings = WebhookSettings()
     api: ApiSettings = ApiSettings()
     log_format: Literal["json", "text"] = Field("json", description="`json` for machines, `text` for people")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")

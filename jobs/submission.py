@@ -23,7 +23,7 @@ log = get_logger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Submission:
-    """What a caller asks for. `address` has been validated; uploads have been stored already."""
+    """What a caller asks for. The addresses have been validated; uploads have been stored already."""
 
     owner_id: str
     address: str
@@ -31,11 +31,13 @@ class Submission:
     lane: Lane = Lane.INTERACTIVE
     external_id: str | None = None
     idempotency_key: str | None = None
+    webhook_url: str | None = None
+    webhook_key_id: str | None = None
 
     @property
     def digest(self) -> str:
         """Tells two requests apart that come with the same Idempotency-Key."""
-        parts = [self.address, self.lane, self.external_id]
+        parts = [self.address, self.lane, self.external_id, *filter(None, [self.webhook_url])]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -75,6 +77,8 @@ def _insert(session: Session, submission: Submission, published_at: dt.datetime)
         is_upload=submission.is_upload,
         idempotency_key=submission.idempotency_key,
         request_digest=submission.digest if submission.idempotency_key else None,
+        webhook_url=submission.webhook_url,
+        webhook_key_id=submission.webhook_key_id,
         published_at=published_at,
     )
     statement = statement.on_conflict_do_nothing(index_elements=[Job.owner_id, Job.idempotency_key])

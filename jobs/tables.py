@@ -83,6 +83,9 @@ class Job(Base):
     is_upload: Mapped[bool] = mapped_column(default=False)
     idempotency_key: Mapped[str | None]
     request_digest: Mapped[str | None] = mapped_column(String(64))
+    # A one-off address to be told of the end, and the API key whose secret signs it. The query string may be a secret.
+    webhook_url: Mapped[str | None]
+    webhook_key_id: Mapped[str | None] = mapped_column(String(12))
 
     # `attempt` is only the fence of the final write; what went wrong is counted apart.
     attempt: Mapped[int] = mapped_column(default=0)

@@ -5,6 +5,10 @@ from __future__ import annotations
 from alembic import context
 
 from jobs.tables import Base
+from jobs.webhooks import tables as webhook_tables
+
+# Imported so that its tables are known.
+assert webhook_tables.WebhookEndpoint.metadata is Base.metadata
 
 
 def run() -> None:

@@ -20,6 +20,8 @@ from api.resources import resources_of
 from jobs.database import Sessions
 from jobs.queue import Publisher
 from jobs.settings import Settings
+from jobs.webhooks import endpoints
+from jobs.webhooks.events import test_event as make_test_event
 from tests.integration.api.test_create_job import assert_problem
 from tests.integration.jobs.test_keys import make_key
 from tests.records import claim_job, finish_job, new_job, read_job
@@ -50,7 +52,38 @@ def makes_a_job_of_ones_own(client: FlaskClient, headers: dict[str, str]) -> Non
     assert response.get_json()["metadata"] is None
 
 
-COLLECTIONS: dict[str, Probe] = {"GET /v1/jobs": lists_nothing, "POST /v1/jobs": makes_a_job_of_ones_own}
+def lists_no_endpoint(client: FlaskClient, headers: dict[str, str]) -> None:
+    assert client.get("/v1/webhook-endpoints", headers=headers).get_json() == {"endpoints": []}
+
+
+def lists_no_delivery(client: FlaskClient, headers: dict[str, str]) -> None:
+    assert client.get("/v1/webhook-deliveries", headers=headers).get_json()["deliveries"] == []
+
+
+def makes_an_endpoint_of_ones_own(client: FlaskClient, headers: dict[str, str]) -> None:
+    response = client.post("/v1/webhook-endpoints", json={"url": "http://127.0.0.1:9/"}, headers=headers)
+    assert response.status_code == 201
+
+
+def has_a_secret_of_ones_own(client: FlaskClient, headers: dict[str, str]) -> None:
+    document = client.get("/v1/webhook-secret", headers=headers).get_json()
+    assert document["secret"].startswith("whsec_")
+
+
+def replaces_ones_own_secret(client: FlaskClient, headers: dict[str, str]) -> None:
+    before = client.get("/v1/webhook-secret", headers=headers).get_json()["secret"]
+    assert client.post("/v1/webhook-secret/rotate", headers=headers).get_json()["previous_secret"] == before
+
+
+COLLECTIONS: dict[str, Probe] = {
+    "GET /v1/jobs": lists_nothing,
+    "POST /v1/jobs": makes_a_job_of_ones_own,
+    "GET /v1/webhook-endpoints": lists_no_endpoint,
+    "POST /v1/webhook-endpoints": makes_an_endpoint_of_ones_own,
+    "GET /v1/webhook-deliveries": lists_no_delivery,
+    "GET /v1/webhook-secret": has_a_secret_of_ones_own,
+    "POST /v1/webhook-secret/rotate": replaces_ones_own_secret,
+}
 """How operations without an id in their path are tried."""
 
 
@@ -67,7 +100,10 @@ def app(settings: Settings) -> Iterator[APIFlask]:
 def owned(sessions: Sessions, publisher: Publisher) -> dict[str, str]:
     """By name of a path's parameter: the id of something that belongs to OWNER."""
     job = new_job(sessions, publisher, owner_id=OWNER, external_id="sku-1", idempotency_key="order-1")
-    return {"job_id": str(job.id)}
+    with sessions.begin() as session:
+        endpoint = endpoints.create(session, OWNER, url="https://shop.example/hook", limit=9)
+        delivery_id = make_test_event(session, endpoint)
+    return {"job_id": str(job.id), "endpoint_id": str(endpoint.id), "delivery_id": str(delivery_id)}
 
 
 def operations(client: FlaskClient) -> dict[str, dict[str, Any]]:
@@ -122,6 +158,9 @@ def test_to_another_owner_nothing_is_there(
         assert told(theirs) == told(nobodys), name
     job = read_job(sessions, uuid.UUID(owned["job_id"]))
     assert (job.owner_id, job.status) == (OWNER, "queued")
+    with sessions() as session:
+        endpoint = endpoints.get(session, OWNER, uuid.UUID(owned["endpoint_id"]))
+    assert endpoint.is_enabled
 
 
 def told(response: TestResponse) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def test_the_end_of_a_job_wakes_who_waits_for_it(app: APIFlask, sessions: Sessio
     job = new_job(sessions, publisher)
 
     with in_background(app, f"/v1/jobs/{job.id}?wait=20") as asked:
-        until(resources_of(app).waiting._is_listening.is_set)
+        until(resources_of(app).waiting._listener.is_listening.is_set)
         until(lambda: waiting_threads(app) == 1)
         finished_at = finish(sessions, job.id)
         response, answered_at = asked.result()
@@ -163,7 +163,7 @@ def test_no_connection_is_held_while_waiting(app: APIFlask, sessions: Sessions, 
     job = new_job(sessions, publisher)
 
     with in_background(app, f"/v1/jobs/{job.id}?wait=20") as asked:
-        until(lambda: waiting_threads(app) == 1 and resources_of(app).waiting._is_listening.is_set())
+        until(lambda: waiting_threads(app) == 1 and resources_of(app).waiting._listener.is_listening.is_set())
         until(lambda: resources_of(app).engine.pool.checkedout() == 0)  # type: ignore[attr-defined]
         finish(sessions, job.id)
         asked.result()
@@ -175,7 +175,7 @@ def test_a_lost_listener_comes_back_and_nobody_misses_anything(
     job = new_job(sessions, publisher)
 
     with in_background(app, f"/v1/jobs/{job.id}?wait=20") as asked:
-        until(resources_of(app).waiting._is_listening.is_set)
+        until(resources_of(app).waiting._listener.is_listening.is_set)
         with psycopg.connect(settings.database.url.get_secret_value(), autocommit=True) as connection:
             connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"

@@ -199,7 +199,7 @@ def test_the_loop_outlives_a_missing_redis(settings: Settings, sessions: Session
     nowhere = settings.model_copy(update={"queue": settings.queue.model_validate({"url": "redis://127.0.0.1:1/0"})})
     publisher = Publisher(nowhere)
     stopping = threading.Event()
-    thread = threading.Thread(target=loop, args=(Sweeper(nowhere, sessions, publisher), stopping, 0.01))
+    thread = threading.Thread(target=loop, args=(Sweeper(nowhere, sessions, publisher).sweep, stopping, 0.01, "sweep"))
     thread.start()
     time.sleep(0.2)
     assert thread.is_alive()
