@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from jobs.client import Client
     from jobs.database import Sessions
     from jobs.settings import Settings
 
@@ -108,7 +109,7 @@ def worker(lane: str | None) -> None:
 
 @cli.command()
 def courier() -> None:
-    """Sweep: publish again what the queue lost, free what dead workers held."""
+    """Send webhooks, and sweep: publish again what the queue lost, free what dead workers held."""
     from courier.main import run
 
     sys.exit(run(read_settings()))
@@ -240,6 +241,54 @@ def submit(sources: tuple[str, ...], wait: bool, api_url: str, api_key: str | No
         has_failed |= document.get("error") is not None
         echo_json(document)
     sys.exit(1 if has_failed else 0)
+
+
+@cli.group("webhooks")
+@click.option("--api", "api_url", default="http://localhost:8000", show_default=True, envvar="ENRICH_API_URL")
+@click.option("--api-key", envvar="ENRICH_API_KEY", help="Key of the API; also from ENRICH_API_KEY.")
+@click.pass_context
+def webhooks_commands(context: click.Context, api_url: str, api_key: str | None) -> None:
+    """Develop and watch a receiver of webhooks."""
+    from jobs.client import Client
+
+    context.obj = Client(api_url, api_key)
+
+
+@webhooks_commands.command("listen")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on 127.0.0.1; any free one if unset.")
+@click.option("--secret", help="Verify with this `whsec_…`, and register nothing: for an endpoint of your own.")
+@click.option(
+    "--answer", type=click.IntRange(200, 599), default=204, show_default=True, help="HTTP status to answer with."
+)
+@click.pass_obj
+def listen(client: Client, port: int, secret: str | None, answer: int) -> None:
+    """Receive events here, verify and print them, until Ctrl-C.
+
+    Registers an endpoint at the API for as long as it runs, and has a test event sent to it. The API must be allowed to
+    send to this machine, as the one of `enrich up` is.
+    """
+    from jobs.client import Refused
+    from jobs.webhooks.listen import run_listener
+
+    with told_plainly(Refused):
+        run_listener(client, click.echo, secret=secret, port=port, status=answer)
+
+
+@webhooks_commands.command("tail")
+@click.argument("endpoint_id", required=False, metavar="[ENDPOINT]")
+@click.option("--lines", type=click.IntRange(0, 100), default=10, show_default=True, help="Attempts of the past first.")
+@click.option("--follow/--no-follow", default=True, show_default=True, help="Go on until Ctrl-C.")
+@click.pass_obj
+def tail_attempts(client: Client, endpoint_id: str | None, lines: int, follow: bool) -> None:
+    """Print a line for each attempt at your endpoints, or at one of them."""
+    from contextlib import suppress
+
+    from jobs.client import Refused
+    from jobs.webhooks.tail import tail
+
+    with told_plainly(Refused), suppress(KeyboardInterrupt):
+        for each in tail(client, endpoint_id, lines=lines, follow=follow):
+            click.echo(each)
 
 
 @cli.group("jobs")

@@ -31,6 +31,11 @@ def index() -> Response:
     return _page("index.html")
 
 
+@blueprint.get("/webhooks")
+def webhooks() -> Response:
+    return _page("webhooks.html")
+
+
 @blueprint.get("/docs")
 def docs() -> Response:
     return _page("docs.html")

@@ -17,6 +17,14 @@ FINAL = frozenset({"succeeded", "failed", "canceled"})
 POLL_S = 30
 
 
+class Refused(Exception):
+    """The API said no, or nothing. `code` is that of its problem document; the text says what to do."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class Client:
     """Asks one API.
 
@@ -63,13 +71,20 @@ class Client:
 
     def _ask(self, method: str, path: str, source: str, **body: Any) -> Document:
         try:
+            return self.ask(method, path, **body)
+        except Refused as error:
+            return _refused(source, error.code, str(error))
+
+    def ask(self, method: str, path: str, **body: Any) -> Document:
+        """One request; `json=` or `fields=` as urllib3 takes them. Raises Refused."""
+        try:
             response = self._http.request(method, self._base_url + path, headers=self._headers, **body)
         except HTTPError as error:
-            return _refused(source, "api_unreachable", f"{self._base_url} does not answer: {error}")
+            raise Refused("api_unreachable", f"{self._base_url} does not answer: {error}") from None
         document = _parse(response.data)
         if response.status >= 400:
             reason = document.get("detail") or document.get("title") or f"HTTP status {response.status}"
-            return _refused(source, document.get("code", "http_error"), reason)
+            raise Refused(document.get("code", "http_error"), reason)
         return document
 
 

@@ -13,6 +13,9 @@ material = 0.5
 
 [precisions]         # what the thresholds have to keep, .90 where nothing is said
 material = 0.95
+
+[recipe]             # what has no option of its own: see RECIPE
+mixup = 0.4
 """
 
 from __future__ import annotations
@@ -28,7 +31,19 @@ import click
 from train.catalogue import Columns
 from train.options import HEAD_WEIGHTS, PRECISIONS
 
-TABLES = ("columns", "head_weights", "precisions")
+TABLES = ("columns", "head_weights", "precisions", "recipe")
+RECIPE = (
+    "photo_batch_size",
+    "weight_decay",
+    "warm_up_steps",
+    "ema_decay",
+    "drop_path",
+    "smoothing",
+    "photo_weight",
+    "word_weight",
+    "mixup",
+)
+"""Settings of a run that are seldom changed; what they mean stands in train/options.py."""
 
 
 def read_config(context: click.Context, parameter: click.Parameter, file: Path | None) -> Path | None:
@@ -54,7 +69,11 @@ def read_config(context: click.Context, parameter: click.Parameter, file: Path |
 def table_settings(context: click.Context, columns: tuple[str, ...]) -> dict[str, Any]:
     """The run's settings that are tables, `columns` being the command line's own (`image=photo`)."""
     tables: dict[str, dict[str, Any]] = context.meta.get("tables", {})
+    recipe = tables.get("recipe", {})
+    if unknown := recipe.keys() - set(RECIPE):
+        raise click.UsageError(f"a recipe has {', '.join(RECIPE)}, not {', '.join(sorted(unknown))}")
     return {
+        **recipe,
         "columns": columns_from(columns, tables.get("columns")),
         "head_weights": HEAD_WEIGHTS | tables.get("head_weights", {}),
         "precisions": PRECISIONS | tables.get("precisions", {}),

@@ -144,16 +144,42 @@ def batch_loss(
     network: nn.Module, batch: Batch, options: Options, weights: dict[str, float], device: torch.device
 ) -> torch.Tensor:
     """The joint loss: catalogue rows by all heads, photos by the types and genders that fit them."""
-    with torch.autocast(device.type, dtype=torch.bfloat16):
-        logits: dict[str, torch.Tensor] = network(to_input(batch.images.to(device)))
     targets = {name: column.to(device) for name, column in batch.targets.items()}
     rows = len(next(iter(targets.values())))
+    images, share = mixed(to_input(batch.images.to(device)), rows, options.mixup)
+    with torch.autocast(device.type, dtype=torch.bfloat16):
+        logits: dict[str, torch.Tensor] = network(images)
     known = {name: values[:rows] for name, values in logits.items()}
-    loss = catalogue_loss(known, targets, weights, options.smoothing)
-    if WORD_HEAD in known:
-        loss = loss + options.word_weight * word_loss(known[WORD_HEAD], batch.words.to(device))
+    words = batch.words.to(device)
+    loss = share * rows_loss(known, targets, words, options, weights)
+    if share < 1:
+        partners = {name: column.roll(1) for name, column in targets.items()}
+        loss = loss + (1 - share) * rows_loss(known, partners, words.roll(1, 0), options, weights)
     for name, allowed in batch.fitting.items():
         loss = loss + options.photo_weight * partial_label_loss(logits[name][rows:], allowed.to(device))
+    return loss
+
+
+def mixed(images: torch.Tensor, rows: int, alpha: float) -> tuple[torch.Tensor, float]:
+    """The first `rows` images each blended with the one before it (the rows come shuffled), and its own share."""
+    if alpha <= 0:
+        return images, 1.0
+    share = float(torch.distributions.Beta(alpha, alpha).sample())
+    catalogue = images[:rows]
+    return torch.cat([share * catalogue + (1 - share) * catalogue.roll(1, 0), images[rows:]]), share
+
+
+def rows_loss(
+    logits: dict[str, torch.Tensor],
+    targets: dict[str, torch.Tensor],
+    words: torch.Tensor,
+    options: Options,
+    weights: dict[str, float],
+) -> torch.Tensor:
+    """The loss of catalogue rows: all heads, and the words of their names."""
+    loss = catalogue_loss(logits, targets, weights, options.smoothing)
+    if WORD_HEAD in logits:
+        loss = loss + options.word_weight * word_loss(logits[WORD_HEAD], words)
     return loss
 
 

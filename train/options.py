@@ -42,7 +42,8 @@ class Options:
     (None: the client's, counted from the rows), `others` a folder of pictures that show no product. The network starts
     from the file `start` (a bundle's weights, or a backbone under timm's names), its backbone from timm's own published
     weights (`is_pretrained`), or all of it from scratch. `head_weights` are those of the losses, `precisions` what the
-    thresholds have to keep; attributes they do not name get 1 (derived levels .3) and .90.
+    thresholds have to keep; attributes they do not name get 1 (derived levels .3) and .90. `mixup` is the alpha of
+    Beta(alpha, alpha), by which catalogue pictures are blended in pairs (arXiv 1710.09412); 0 = not at all.
     """
 
     out: Path
@@ -68,6 +69,7 @@ class Options:
     smoothing: float = 0.05
     photo_weight: float = 0.7
     word_weight: float = 0.3
+    mixup: float = 0.0
     seed: int = 0
     head_weights: Mapping[str, float] = field(default_factory=lambda: dict(HEAD_WEIGHTS))
     precisions: Mapping[str, float] = field(default_factory=lambda: dict(PRECISIONS))

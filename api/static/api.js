@@ -17,13 +17,16 @@ export function makeFromFile(file) {
 }
 
 export function makeFromAddress(url) {
-  const headers = { "Content-Type": "application/json" };
-  return ask("/v1/jobs", { method: "POST", headers, body: JSON.stringify({ url }) });
+  return post("/v1/jobs", { url });
 }
 
 export const cancel = (job) => ask(`/v1/jobs/${job.id}/cancel`, { method: "POST" });
 
 export const readModel = () => ask("/v1/model");
+
+export function post(path, document = {}, method = "POST") {
+  return ask(path, { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(document) });
+}
 
 // Follows a job to its end. A server that went away for a moment is asked again.
 export async function* follow(job) {
@@ -44,7 +47,7 @@ export async function* follow(job) {
   }
 }
 
-async function ask(path, options = {}) {
+export async function ask(path, options = {}) {
   let answer;
   try {
     answer = await fetch(path, { ...options, headers: { ...options.headers, ...keyHeaders() } });

@@ -22,7 +22,7 @@ from jobs.settings import Settings
 from tests.records import claim_job, finish_job, new_job
 
 # Pages and their files are for people; they are no part of the API.
-NO_API = {"/", "/docs", "/docs/errors", "/docs/assets/<name>", "/assets/<path:filename>", "/openapi.json"}
+NO_API = {"/", "/webhooks", "/docs", "/docs/errors", "/docs/assets/<name>", "/assets/<path:filename>", "/openapi.json"}
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from jobs.embedded.server import free_port
 from jobs.settings import Settings
@@ -46,3 +46,21 @@ def api_base(settings: Settings, tmp_path: Path) -> Iterator[str]:
     with running(own, "api", log=tmp_path / "api.log"):
         wait_for_api(f"http://127.0.0.1:{port}")
         yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def page(browser: Browser, api_base: str) -> Iterator[Page]:
+    """A fresh tab. The test fails when a page asks for anything elsewhere, or breaks its own security policy."""
+    with browser.new_context(base_url=api_base) as context:
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        wrong: list[str] = []
+        page.on("request", lambda request: wrong.append(request.url) if is_elsewhere(request.url, api_base) else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("console", lambda line: wrong.append(line.text) if "Security Policy" in line.text else None)
+        yield page
+        assert wrong == []
+
+
+def is_elsewhere(url: str, base: str) -> bool:
+    return not url.startswith((f"{base}/", "blob:", "data:"))

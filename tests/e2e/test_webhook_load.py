@@ -1,0 +1,16 @@
+"""The short form of `make bench-webhooks`: healthy endpoints get everything while dead ones wait, over a kill -9."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobs.settings import Settings
+from tests.bench.webhooks import measure
+
+
+@pytest.mark.slow
+def test_healthy_endpoints_get_everything_over_a_kill(settings: Settings) -> None:
+    figures = measure(settings, deliveries=4000, count=20, dead=4)
+    assert figures["lost"] == 0
+    assert figures["still_waiting"] >= 4 * 200, "what the dead ones wait for"
+    assert figures["repeated_after_kill"] < 200, "no more than what was under way"
