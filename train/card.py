@@ -61,7 +61,8 @@ def _thresholds(bundle: Bundle) -> str:
 
 
 EXPLAINED = """
-Accuracy, macro-F1 and ECE (15 bins of equal mass) are those of the best guess, thresholds ignored; macro-F1 is over the
-values with at least one row in the split (≥5: at least five); coverage and precision are of answered rows. The last
-columns are accuracy on the 60x80 pictures and on the larger ones, which are no random sample of the set.
+Accuracy, macro-F1 and ECE (15 bins of equal mass; before and after calibration) are those of the best guess, thresholds
+ignored; macro-F1 is over the values with at least one row in the split (≥5: at least five); coverage and precision are
+of answered rows. The last columns are accuracy on the 60x80 pictures and on the larger ones, which are no random sample
+of the set.
 """

@@ -78,6 +78,16 @@ def read_catalogue(data: Path, attributes: Iterable[str] = CLIENTS, columns: Col
         return [_item(record, wanted, columns) for record in records]
 
 
+def trained_on(data: Path, attributes: Iterable[str], columns: Columns | None = None) -> dict[str, Counter[str]]:
+    """Per attribute, how many rows of the training split carry each value."""
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for item in read_catalogue(data, attributes, columns):
+        if item.split == "train":
+            for name, value in item.labels.items():
+                counts[name][value] += 1
+    return dict(counts)
+
+
 def _kaggle_records(lines: Iterator[str], header: list[str]) -> Iterator[dict[str, str]]:
     """Kaggle's rows: whatever follows the last column's comma belongs to it (the name), commas and all."""
     for line in lines:

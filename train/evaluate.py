@@ -11,9 +11,11 @@ import torch
 from model.bundle import BundleError, load_bundle
 from model.cores import available_cores
 from train.caption_tables import captions_text
+from train.catalogue import trained_on
 from train.config import columns_from
-from train.judge import judge
+from train.judge import judge_closely
 from train.judge_domain import PICTURES, judge_domain
+from train.report import write_report
 from train.tables import text_of
 
 
@@ -25,6 +27,9 @@ from train.tables import text_of
 @click.option("--column", "columns", multiple=True, help="Which column says what, such as image=photo; repeatable.")
 @click.option("--photo-labels", type=click.Path(path_type=Path, exists=True), help="What fits each label of photos.")
 @click.option(
+    "--report", "folder", type=click.Path(path_type=Path, file_okay=False), help="Where to write a page of it."
+)
+@click.option(
     "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Where to write the figures."
 )
 def main(
@@ -34,6 +39,7 @@ def main(
     split: str,
     columns: tuple[str, ...],
     photo_labels: Path | None,
+    folder: Path | None,
     json_file: Path | None,
 ) -> None:
     torch.set_num_threads(available_cores())
@@ -42,14 +48,17 @@ def main(
     try:
         loaded = load_bundle(bundle)
         if is_domain or data is None:
-            report = judge_domain(loaded, PICTURES)
+            report, evidence = judge_domain(loaded, PICTURES), None
         else:
-            report = judge(loaded, data, split, columns_from(columns), photo_labels)
+            report, evidence = judge_closely(loaded, data, split, columns_from(columns), photo_labels)
     except (BundleError, ValueError, FileNotFoundError) as error:
         raise click.ClickException(str(error)) from error
     print(text_of(report))
     if report.get("captions"):
         print(captions_text(report["captions"]), sep="\n\n")
+    if folder and evidence and data:
+        trained = {} if report["kind"] == "photos" else trained_on(data, loaded.taxonomy.values, columns_from(columns))
+        print(f"\nreport: {write_report(folder, report, evidence, trained)}")
     if json_file:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

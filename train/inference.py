@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,14 +36,28 @@ def logits_of(
     return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
 
 
-def scores_of(bundle: Bundle, pixels: Pixels) -> tuple[dict[str, npt.NDArray[np.float64]], npt.NDArray[np.bool_]]:
-    """A bundle's calibrated scores of every answered attribute, N x values, and which rows it takes for products.
+@dataclass(frozen=True)
+class Scored:
+    """What a bundle says of N pictures, per answered attribute N x values.
 
-    They are the same numbers the predictor gives.
+    `scores` are the numbers the predictor gives, `raw` those of plain softmax, before any calibration; `is_product`
+    says which rows are taken for products.
     """
+
+    scores: dict[str, npt.NDArray[np.float64]]
+    raw: dict[str, npt.NDArray[np.float64]]
+    is_product: npt.NDArray[np.bool_]
+
+
+def scores_of(bundle: Bundle, pixels: Pixels) -> Scored:
+    """All pictures through a bundle."""
     logits = logits_of(bundle.network(), pixels, bundle.mean, bundle.std)
-    scores = tree_scores(logits, bundle.taxonomy, bundle.calibration, bundle.photo_factor)
-    return scores, products_of(logits, len(pixels))
+    plain = {name: replace(each, temperature=1.0, softness=1.0) for name, each in bundle.calibration.items()}
+    return Scored(
+        scores=tree_scores(logits, bundle.taxonomy, bundle.calibration, bundle.photo_factor),
+        raw=tree_scores(logits, bundle.taxonomy, plain, 1.0),
+        is_product=products_of(logits, len(pixels)),
+    )
 
 
 def products_of(logits: Logits, rows: int) -> npt.NDArray[np.bool_]:

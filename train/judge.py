@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from model.bundle import Bundle
+from model.preprocessing import Pixels
 from model.taxonomy import Taxonomy
 from train.catalogue import Columns, Item, read_catalogue
 from train.dataset import PhotoSplit, load_photo_split
 from train.images import ImageStore, load_pixels
-from train.inference import scores_of
+from train.inference import Scored, scores_of
 from train.judge_captions import judge_captions
-from train.measure import Bools, Floats, answered, figures
+from train.measure import Bools, Floats, Judged, answered, figures
 from train.photos import GENDER, read_photos
 
 Scores = dict[str, npt.NDArray[np.float64]]
@@ -31,52 +32,93 @@ def judge(
 
     `columns` are those of a catalogue's table, `labels` says what fits a photo's label; both by default the client's.
     """
+    return judge_closely(bundle, data, split, columns, labels)[0]
+
+
+def judge_closely(
+    bundle: Bundle, data: Path, split: str, columns: Columns | None = None, labels: Path | None = None
+) -> tuple[dict[str, Any], Evidence]:
+    """The same, and the rows behind the figures."""
     about = {"bundle": bundle.name, "version": bundle.version, "data": data.resolve().stem, "split": split}
     if (data / "photos.csv").exists():
-        return {**about, "kind": "photos", **judge_photos(bundle, data, split, labels)}
-    return {**about, "kind": "catalogue", **judge_catalogue(bundle, data, split, columns)}
+        report, evidence = judge_photos(bundle, data, split, labels)
+        return {**about, "kind": "photos", **report}, evidence
+    report, evidence = judge_catalogue(bundle, data, split, columns)
+    return {**about, "kind": "catalogue", **report}, evidence
 
 
-def judge_catalogue(bundle: Bundle, data: Path, split: str, columns: Columns | None = None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Evidence:
+    """The rows behind a report: the pictures at the network's input size, and every attribute judged."""
+
+    pixels: Pixels
+    judged: list[Judged]
+
+
+def judge_catalogue(
+    bundle: Bundle, data: Path, split: str, columns: Columns | None = None
+) -> tuple[dict[str, Any], Evidence]:
     """Figures per attribute over labelled rows (unknown values count as missed), per tier, and of the tree."""
     store = ImageStore(data)
     rows = read_catalogue(data, bundle.taxonomy.values, columns)
     items = [item for item in rows if item.split == split and item.image in store]
     if not items:
         raise ValueError(f"{data.name} has no pictures in the split {split!r}")
-    scores, is_product = scores_of(bundle, load_pixels(data, [item.image for item in items], bundle.size))
+    pixels = load_pixels(data, [item.image for item in items], bundle.size)
+    scored = scores_of(bundle, pixels)
+    judged = judge_rows(bundle, items, scored)
     tiers = {"small": [item.is_small is True for item in items], "larger": [item.is_small is False for item in items]}
-    return {
+    report = {
         "rows": len(items),
-        "taken": float(is_product.mean()),
-        "attributes": attribute_figures(bundle, items, scores, is_product),
-        "tiers": {tier: _of_tier(bundle, items, scores, np.array(rows)) for tier, rows in tiers.items() if any(rows)},
-        "hierarchy": hierarchy(bundle, scores),
+        "taken": float(scored.is_product.mean()),
+        "attributes": {each.name: asdict(figures(each)) for each in judged},
+        "tiers": {tier: _of_tier(judged, np.array(chosen)) for tier, chosen in tiers.items() if any(chosen)},
+        "hierarchy": hierarchy(bundle, scored.scores),
         "captions": judge_captions(bundle, data, split, columns) if bundle.captioner else {},
     }
+    return report, Evidence(pixels, judged)
 
 
-def attribute_figures(
-    bundle: Bundle, items: Sequence[Item], scores: Scores, is_product: Bools
-) -> dict[str, dict[str, Any]]:
-    """Per attribute: rows, accuracy, macro_f1 (over values with 1 row or more here; _5: with 5), ece, coverage …"""
-    report = {}
+def judge_rows(bundle: Bundle, items: Sequence[Item], scored: Scored) -> list[Judged]:
+    """Every attribute that any row has a label of."""
+    found = []
     for name, values in bundle.taxonomy.values.items():
         rows = np.array([i for i, item in enumerate(items) if name in item.labels], dtype=np.int64)
-        if len(rows) == 0:
-            continue
-        truth = [items[i].labels[name] for i in rows]
-        guesses = [values[i] for i in scores[name][rows].argmax(axis=1)]
-        best, threshold = scores[name][rows].max(axis=1), bundle.calibration[name].threshold
-        report[name] = asdict(figures(truth, guesses, best, threshold, is_product[rows]))
-    return report
+        if len(rows):
+            truth = [items[i].labels[name] for i in rows]
+            guesses = [values[i] for i in scored.scores[name][rows].argmax(axis=1)]
+            right = np.array([true == guess for true, guess in zip(truth, guesses, strict=True)], dtype=bool)
+            found.append(_judged(bundle, name, rows, truth, guesses, right, scored))
+    return found
 
 
-def _of_tier(bundle: Bundle, items: Sequence[Item], scores: Scores, chosen: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    kept = [item for item, is_chosen in zip(items, chosen, strict=True) if is_chosen]
-    of_tier = {name: rows[chosen] for name, rows in scores.items()}
-    report = attribute_figures(bundle, kept, of_tier, np.ones(len(kept), dtype=bool))
-    return {"rows": len(kept), "accuracy": {name: row["accuracy"] for name, row in report.items()}}
+def _judged(
+    bundle: Bundle,
+    name: str,
+    rows: npt.NDArray[np.int64],
+    truth: list[str],
+    guesses: list[str],
+    right: Bools,
+    scored: Scored,
+) -> Judged:
+    return Judged(
+        name=name,
+        rows=rows,
+        truth=truth,
+        guesses=guesses,
+        right=right,
+        confidence=scored.scores[name][rows].max(axis=1),
+        before=scored.raw[name][rows].max(axis=1),
+        is_product=scored.is_product[rows],
+        threshold=bundle.calibration[name].threshold,
+        asked=bundle.calibration[name].precision,
+    )
+
+
+def _of_tier(judged: Sequence[Judged], chosen: Bools) -> dict[str, Any]:
+    kept = {each.name: each.right[chosen[each.rows]] for each in judged}
+    accuracy = {name: float(right.mean()) for name, right in kept.items() if len(right)}
+    return {"rows": int(chosen.sum()), "accuracy": accuracy}
 
 
 def hierarchy(bundle: Bundle, scores: Scores) -> dict[str, float]:
@@ -104,25 +146,32 @@ def agrees(taxonomy: Taxonomy, chain: dict[str, str]) -> bool:
     return all(taxonomy.parents[lower][chain[lower]] == chain[upper] for lower, upper in itertools.pairwise(present))
 
 
-def judge_photos(bundle: Bundle, folder: Path, split: str, labels: Path | None = None) -> dict[str, Any]:
+def judge_photos(
+    bundle: Bundle, folder: Path, split: str, labels: Path | None = None
+) -> tuple[dict[str, Any], Evidence]:
     """How often the type fits the photo's coarse label; coverage and precision of answered types."""
     photos = load_photo_split(folder, read_photos(folder), split, bundle.taxonomy, bundle.size, labels=labels)
-    scores, is_product = scores_of(bundle, photos.pixels)
-    right, confidence = fitting(photos, scores)
-    threshold = bundle.calibration[photos.leaf].threshold
-    coverage, precision = answered(right, np.where(is_product, confidence, -1.0), threshold)
-    without = float((confidence >= threshold).mean())
+    scored = scores_of(bundle, photos.pixels)
+    right, confidence = fitting(photos, scored.scores)
+    values = bundle.taxonomy.values[photos.leaf]
+    guesses = [values[i] for i in scored.scores[photos.leaf].argmax(axis=1)]
+    everyone = np.arange(len(photos.photos))
+    truth = [photo.label for photo in photos.photos]
+    judged = _judged(bundle, photos.leaf, everyone, truth, guesses, right, scored)
+    coverage, precision = answered(right, judged.score, judged.threshold)
+    without = float((confidence >= judged.threshold).mean())
     types = {"type_fits": float(right.mean()), "coverage": coverage, "precision": precision}
-    return {
+    report = {
         "rows": len(photos.photos),
         **types,
-        "taken": float(is_product.mean()),
+        "taken": float(scored.is_product.mean()),
         "lost_as_no_product": 1 - coverage / without if without else 0.0,
         "attributes": {photos.leaf: types},
-        "kids_gender_fits": _kids_fit(photos, scores),
-        "hierarchy": hierarchy(bundle, scores),
+        "kids_gender_fits": _kids_fit(photos, scored.scores),
+        "hierarchy": hierarchy(bundle, scored.scores),
         "type_fits_by_label": _by_label(photos, right),
     }
+    return report, Evidence(photos.pixels, [judged])
 
 
 def fitting(photos: PhotoSplit, scores: Scores) -> tuple[npt.NDArray[np.bool_], Floats]:

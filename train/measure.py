@@ -16,32 +16,56 @@ BINS = 15
 
 @dataclass(frozen=True)
 class Figures:
-    """One attribute's figures on one split. `precision` is None where nothing was answered."""
+    """One attribute's figures on one split. `precision` is None where nothing was answered.
+
+    `ece_before` is that of plain softmax, `ece` that of the calibrated scores.
+    """
 
     rows: int
     accuracy: float
     macro_f1: float
     macro_f1_5: float
+    ece_before: float
     ece: float
     coverage: float
     precision: float | None
 
 
-def figures(
-    truth: Sequence[str], guesses: Sequence[str], confidence: Floats, threshold: float, is_product: Bools
-) -> Figures:
-    """`accuracy`, F1 and ECE are those of the best guess, thresholds ignored; the last two are of answered rows.
+@dataclass(frozen=True)
+class Judged:
+    """One attribute's best guesses over the rows that have a label.
 
-    `is_product` says which rows are taken for products: no other row is answered.
+    `rows` are their numbers in the split, `confidence` the guesses' calibrated scores and `before` those of plain
+    softmax; a row is answered from `threshold` on, if it `is_product`, with `asked` as the precision promised.
     """
-    right = np.array([true == guess for true, guess in zip(truth, guesses, strict=True)], dtype=bool)
-    coverage, precision = answered(right, np.where(is_product, confidence, -1.0), threshold)
+
+    name: str
+    rows: npt.NDArray[np.int64]
+    truth: list[str]
+    guesses: list[str]
+    right: Bools
+    confidence: Floats
+    before: Floats
+    is_product: Bools
+    threshold: float
+    asked: float
+
+    @property
+    def score(self) -> Floats:
+        """What is compared with thresholds: the confidence, -1 where no product is seen."""
+        return np.where(self.is_product, self.confidence, -1.0)
+
+
+def figures(judged: Judged) -> Figures:
+    """Accuracy, F1 and ECE are those of the best guess, thresholds ignored; the last two are of answered rows."""
+    coverage, precision = answered(judged.right, judged.score, judged.threshold)
     return Figures(
-        rows=len(right),
-        accuracy=float(right.mean()),
-        macro_f1=macro_f1(truth, guesses, 1),
-        macro_f1_5=macro_f1(truth, guesses, 5),
-        ece=expected_calibration_error(right, confidence),
+        rows=len(judged.right),
+        accuracy=float(judged.right.mean()),
+        macro_f1=macro_f1(judged.truth, judged.guesses, 1),
+        macro_f1_5=macro_f1(judged.truth, judged.guesses, 5),
+        ece_before=expected_calibration_error(judged.right, judged.before),
+        ece=expected_calibration_error(judged.right, judged.confidence),
         coverage=coverage,
         precision=precision,
     )

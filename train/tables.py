@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-COLUMNS = ("accuracy", "macro_f1", "macro_f1_5", "ece", "coverage", "precision")
-TITLES = ("accuracy", "macro-F1", "macro-F1 (≥5)", "ECE", "coverage", "precision")
+COLUMNS = ("accuracy", "macro_f1", "macro_f1_5", "ece_before", "ece", "coverage", "precision")
+TITLES = ("accuracy", "macro-F1", "macro-F1 (≥5)", "ECE before", "ECE", "coverage", "precision")
 
 
 def number(value: float | None) -> str:

@@ -38,7 +38,7 @@ def sweeping(settings: Settings) -> Iterator[None]:
     """A courier's loop of one's own."""
     engine, publisher, stopping = make_engine(settings), Publisher(settings), threading.Event()
     sweeper = Sweeper(settings, make_sessions(engine), publisher)
-    thread = threading.Thread(target=loop, args=(sweeper, stopping, 0.2))
+    thread = threading.Thread(target=loop, args=(sweeper.sweep, stopping, 0.2, "sweep"))
     thread.start()
     try:
         yield
