@@ -42,6 +42,7 @@ RECIPE = (
     "photo_weight",
     "word_weight",
     "mixup",
+    "teaching",
 )
 """Settings of a run that are seldom changed; what they mean stands in train/options.py."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from train.images import ImageStore, load_pixels
 from train.loss import UNKNOWN
 from train.options import Options
 from train.photos import GENDER, Photo, gender_masks, read_photos, type_masks
+from train.teaching import Soft, soft_targets
 from train.words import count_words, word_targets
 
 LIGHT_COLOURS = frozenset({"White", "Off White", "Cream", "Silver", "Grey", "Nude", "Beige", "Skin", "Steel"})
@@ -57,7 +58,7 @@ class Dataset:
     """Everything one training run reads. The photos' splits are None for a run without photos.
 
     `words` are those of the training rows' names that are worth predicting, `train_words` (N x words, bool) says which
-    row's name has which.
+    row's name has which. `soft` is what the teachers say of the training rows, `photo_soft` of the training photos.
     """
 
     taxonomy: Taxonomy
@@ -67,16 +68,23 @@ class Dataset:
     val: CatalogueSplit
     train_photos: PhotoSplit | None
     val_photos: PhotoSplit | None
+    soft: Soft = field(default_factory=dict)
+    photo_soft: Soft = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's input, augmented: pictures (catalogue rows, then photos), the rows' targets, the photos' masks."""
+    """One step's input, augmented: pictures (catalogue rows, then photos), the rows' targets, the photos' masks.
+
+    `soft` and `photo_soft` are empty where there is no teacher.
+    """
 
     images: torch.Tensor
     targets: dict[str, torch.Tensor]
     words: torch.Tensor
     fitting: dict[str, torch.Tensor]
+    soft: dict[str, torch.Tensor] = field(default_factory=dict)
+    photo_soft: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 def load_dataset(options: Options, cache: Path | None) -> Dataset:
@@ -93,9 +101,28 @@ def load_dataset(options: Options, cache: Path | None) -> Dataset:
     def own(split: str) -> PhotoSplit | None:
         return load_photo_split(photos, rows, split, taxonomy, size, cache, labels) if photos else None
 
-    train = catalogue("train")
+    train, train_photos = catalogue("train"), own("train")
     words = count_words(train.items)
-    return Dataset(taxonomy, words, word_targets(train.items, words), train, catalogue("val"), own("train"), own("val"))
+    return Dataset(
+        taxonomy=taxonomy,
+        words=words,
+        train_words=word_targets(train.items, words),
+        train=train,
+        val=catalogue("val"),
+        train_photos=train_photos,
+        val_photos=own("val"),
+        soft=soft_targets(options.teachers, options.data, [item.image for item in train.items], taxonomy, cache),
+        photo_soft=_photo_soft(options, train_photos, taxonomy, cache),
+    )
+
+
+def _photo_soft(options: Options, photos: PhotoSplit | None, taxonomy: Taxonomy, cache: Path | None) -> Soft:
+    """Of the heads that photos have labels for: teachers have never learnt what the others look like on photos."""
+    if photos is None or options.photos is None:
+        return {}
+    names = [photo.image for photo in photos.photos]
+    soft = soft_targets(options.teachers, options.photos, names, taxonomy, cache)
+    return {name: rows for name, rows in soft.items() if name in photos.fitting}
 
 
 def load_catalogue_split(
@@ -180,7 +207,7 @@ class BatchSource:
         targets = {name: torch.from_numpy(column[rows]) for name, column in train.targets.items()}
         words = torch.from_numpy(self.dataset.train_words[rows])
         if own is None or not self.photo_batch_size:
-            return Batch(augment(pixels, CATALOGUE, random), targets, words, {})
+            return Batch(augment(pixels, CATALOGUE, random), targets, words, {}, _picked(self.dataset.soft, rows))
         picked = torch.multinomial(self._photo_weights, self.photo_batch_size, generator=random).sort().values.numpy()
         photos = torch.from_numpy(own.pixels[picked])
         chosen = torch.rand(len(rows), generator=random) < PASTED_SHARE
@@ -188,4 +215,9 @@ class BatchSource:
         pixels = paste_background(pixels, photos, chosen, random)
         images = torch.cat([augment(pixels, CATALOGUE, random), augment(photos, PHOTO, random)])
         fitting = {name: torch.from_numpy(masks[picked]) for name, masks in own.fitting.items()}
-        return Batch(images, targets, words, fitting)
+        soft, photo_soft = _picked(self.dataset.soft, rows), _picked(self.dataset.photo_soft, picked)
+        return Batch(images, targets, words, fitting, soft, photo_soft)
+
+
+def _picked(soft: Soft, rows: npt.NDArray[np.int64]) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(values[rows]) for name, values in soft.items()}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from train.inference import Logits, logits_of
 from train.loss import UNKNOWN, catalogue_loss, partial_label_loss, word_loss
 from train.options import Options
 from train.processes import ALONE, Processes
+from train.teaching import distillation_loss
 from train.words import WORD_HEAD
 
 
@@ -150,14 +152,35 @@ def batch_loss(
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=has_bfloat16(device)):
         logits: dict[str, torch.Tensor] = network(images)
     known = {name: values[:rows] for name, values in logits.items()}
-    words = batch.words.to(device)
-    loss = share * rows_loss(known, targets, words, options, weights)
+    soft = {name: column.to(device) for name, column in batch.soft.items()}
+    labels = Labels(targets, batch.words.to(device), soft)
+    loss = share * rows_loss(known, labels, options, weights)
     if share < 1:
-        partners = {name: column.roll(1) for name, column in targets.items()}
-        loss = loss + (1 - share) * rows_loss(known, partners, words.roll(1, 0), options, weights)
+        loss = loss + (1 - share) * rows_loss(known, labels.of_partners(), options, weights)
     for name, allowed in batch.fitting.items():
         loss = loss + options.photo_weight * partial_label_loss(logits[name][rows:], allowed.to(device))
+    if batch.photo_soft:
+        of_photos = {name: column.to(device) for name, column in batch.photo_soft.items()}
+        taught = distillation_loss({name: logits[name][rows:] for name in of_photos}, of_photos, weights)
+        loss = loss + options.photo_weight * options.teaching * taught
     return loss
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a batch's catalogue rows should be: targets, the words of their names, and the teachers' word."""
+
+    targets: dict[str, torch.Tensor]
+    words: torch.Tensor
+    soft: dict[str, torch.Tensor]
+
+    def of_partners(self) -> Labels:
+        """Those of the row before each: what `mixed` blended in."""
+        return Labels(
+            {name: column.roll(1) for name, column in self.targets.items()},
+            self.words.roll(1, 0),
+            {name: column.roll(1, 0) for name, column in self.soft.items()},
+        )
 
 
 def has_bfloat16(device: torch.device) -> bool:
@@ -175,16 +198,15 @@ def mixed(images: torch.Tensor, rows: int, alpha: float) -> tuple[torch.Tensor, 
 
 
 def rows_loss(
-    logits: dict[str, torch.Tensor],
-    targets: dict[str, torch.Tensor],
-    words: torch.Tensor,
-    options: Options,
-    weights: dict[str, float],
+    logits: dict[str, torch.Tensor], labels: Labels, options: Options, weights: dict[str, float]
 ) -> torch.Tensor:
-    """The loss of catalogue rows: all heads, and the words of their names."""
-    loss = catalogue_loss(logits, targets, weights, options.smoothing)
+    """The loss of catalogue rows: all heads, the words of their names, and the teachers' share."""
+    loss = catalogue_loss(logits, labels.targets, weights, options.smoothing)
+    if labels.soft:
+        taught = distillation_loss(logits, labels.soft, weights)
+        loss = (1 - options.teaching) * loss + options.teaching * taught
     if WORD_HEAD in logits:
-        loss = loss + options.word_weight * word_loss(logits[WORD_HEAD], words)
+        loss = loss + options.word_weight * word_loss(logits[WORD_HEAD], labels.words)
     return loss
 
 

@@ -44,6 +44,7 @@ class Options:
     weights (`is_pretrained`), or all of it from scratch. `head_weights` are those of the losses, `precisions` what the
     thresholds have to keep; attributes they do not name get 1 (derived levels .3) and .90. `mixup` is the alpha of
     Beta(alpha, alpha), by which catalogue pictures are blended in pairs (arXiv 1710.09412); 0 = not at all.
+    `teachers` are bundles whose answers are learnt beside the labels, with the share `teaching` of the loss.
     """
 
     out: Path
@@ -54,6 +55,7 @@ class Options:
     others: Path | None = None
     columns: Columns = field(default_factory=Columns)
     start: Path | None = None
+    teachers: tuple[Path, ...] = ()
     is_pretrained: bool = False
     architecture: str = "convnext_atto_ols"
     size: tuple[int, int] = (96, 72)
@@ -70,6 +72,7 @@ class Options:
     photo_weight: float = 0.7
     word_weight: float = 0.3
     mixup: float = 0.0
+    teaching: float = 0.7
     seed: int = 0
     head_weights: Mapping[str, float] = field(default_factory=lambda: dict(HEAD_WEIGHTS))
     precisions: Mapping[str, float] = field(default_factory=lambda: dict(PRECISIONS))
@@ -79,12 +82,13 @@ class Options:
         return self.head_weights.get(name, DERIVED_WEIGHT if name in taxonomy.derived else HEAD_WEIGHT)
 
     def to_json(self) -> str:
-        data = dataclasses.asdict(self)
-        return json.dumps({name: str(v) if isinstance(v, Path) else v for name, v in data.items()}, indent=1) + "\n"
+        return json.dumps(dataclasses.asdict(self), indent=1, default=str) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Options:
         """Raises ValueError or TypeError where the text is not that of a run's settings."""
         data: dict[str, Any] = json.loads(text)
         paths = {name: Path(data[name]) if data.get(name) else None for name in PATHS}
-        return cls(**(data | paths | {"columns": Columns(**data["columns"]), "size": tuple(data["size"])}))
+        teachers = tuple(Path(folder) for folder in data.get("teachers", ()))
+        sequences = {"columns": Columns(**data["columns"]), "size": tuple(data["size"]), "teachers": teachers}
+        return cls(**(data | paths | sequences))
