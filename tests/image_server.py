@@ -212,7 +212,7 @@ def _hang_up(handler: _Handler, rest: str) -> None:
 
 def _gzip(handler: _Handler, rest: str) -> None:
     """/gzip/good, /gzip/bomb (1 KiB per MiB), /gzip/broken, /gzip/brotli."""
-    body = gzip.compress({"bomb": bytes(64 * 1024 * 1024)}.get(rest, pictures.jpeg()))
+    body = gzip.compress({"bomb": bytes(16 * 1024 * 1024)}.get(rest, pictures.jpeg()))
     body = body[:-20] if rest == "broken" else body
     handler.answer(body, Content_Encoding="br" if rest == "brotli" else "gzip")
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from train.checkpoint import load_average
@@ -15,6 +16,8 @@ from train.drawn import write_catalogue, write_photos
 LINES = ["--architecture", "test_convnext", "--size", "48", "36", "--epochs", "2", "--batch-size", "16"]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(320)
 def test_two_processes_train_one_network(tmp_path: Path) -> None:
     data, photos = write_catalogue(tmp_path / "data", rows=120), write_photos(tmp_path / "photos", rows=30)
     given = [
