@@ -1,0 +1,60 @@
+"""What the simulation takes for granted about machines and workers, each with where the figure comes from."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from jobs.settings import CourierSettings, JobSettings, QueueSettings, WorkerSettings
+from jobs.tables import Lane
+
+_JOBS, _QUEUE, _WORKER, _COURIER = JobSettings(), QueueSettings(), WorkerSettings(), CourierSettings()
+
+
+@dataclasses.dataclass(frozen=True)
+class Worker:
+    """One pod of a lane."""
+
+    images_per_s: float
+    slots: int
+    """Messages it holds at a time."""
+    service_s: float
+    """How long a message is held when nothing waits: fetching from the shop's server, mostly."""
+    chunk: int = 1
+    max_batch: int = _WORKER.max_batch_size
+
+
+@dataclasses.dataclass(frozen=True)
+class Assumptions:
+    """Times in seconds, rates per hour. Ours are read from the settings' defaults, so that they cannot drift."""
+
+    # What `make bench` prints for two cores without a GPU: 66 and 95 images/s.
+    interactive: Worker = Worker(images_per_s=66, slots=_WORKER.threads, service_s=0.3)
+    # `BULK_MESSAGES` in worker/main.py.
+    bulk: Worker = Worker(images_per_s=95, slots=2, service_s=0.7, chunk=_QUEUE.chunk_size)
+    lease_s: float = _JOBS.lease_s
+    renew_every_s: float = _JOBS.renew_every_s
+    sweep_every_s: float = _COURIER.sweep_every_s
+    sweep_limit: int = _COURIER.sweep_limit
+    visibility_timeout_s: float = _QUEUE.visibility_timeout_s
+    grace_s: float = _WORKER.grace_s
+    # `enrich up` on this project's two cores says "interactive ready in 14.9 s"; loading torch is most of it.
+    worker_start_s: float = 15
+    drain_s: float = 2
+    # A GPU node from the request to Ready: half within 90 s, nineteen of twenty within 180 s; and 6 GB of image.
+    node_median_s: float = 90
+    node_p95_s: float = 180
+    image_pull_s: float = 60
+    # Cluster Autoscaler's defaults: --scan-interval, --scale-down-unneeded-time.
+    node_scan_s: float = 10
+    node_idle_s: float = 600
+    pods_per_node: int = 1
+    max_nodes: int = 1000
+    gpus_per_node: int = 1
+    crashes_per_pod_hour: float = 0.02
+    reclaims_per_node_hour: float = 0.05
+    reclaim_notice_s: float = 120
+    price_per_gpu_hour: float = 1.0
+
+    def of(self, lane: Lane) -> Worker:
+        """The lane's worker."""
+        return self.interactive if lane is Lane.INTERACTIVE else self.bulk
