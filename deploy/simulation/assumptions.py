@@ -17,10 +17,21 @@ class Worker:
     images_per_s: float
     slots: int
     """Messages it holds at a time."""
-    service_s: float
-    """How long a message is held when nothing waits: fetching from the shop's server, mostly."""
+    image_s: float
+    """How long an image keeps one of the threads: fetching it, mostly."""
     chunk: int = 1
+    threads: int = _WORKER.threads
     max_batch: int = _WORKER.max_batch_size
+
+    @property
+    def rate(self) -> float:
+        """Images a second, at most as many as its threads can fetch."""
+        return min(self.images_per_s, self.threads / self.image_s)
+
+    @property
+    def message_s(self) -> float:
+        """How long a message is held when nothing waits."""
+        return self.image_s + (self.chunk - 1) / self.rate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,9 +39,10 @@ class Assumptions:
     """Times in seconds, rates per hour. Ours are read from the settings' defaults, so that they cannot drift."""
 
     # What `make bench` prints for two cores without a GPU: 66 and 95 images/s.
-    interactive: Worker = Worker(images_per_s=66, slots=_WORKER.threads, service_s=0.3)
+    # An image alone takes 56 ms there, and as much again is added for a server that is not on the same machine.
+    interactive: Worker = Worker(images_per_s=66, slots=_WORKER.threads, image_s=0.1)
     # `BULK_MESSAGES` in worker/main.py.
-    bulk: Worker = Worker(images_per_s=95, slots=2, service_s=0.7, chunk=_QUEUE.chunk_size)
+    bulk: Worker = Worker(images_per_s=95, slots=2, image_s=0.1, chunk=_QUEUE.chunk_size)
     lease_s: float = _JOBS.lease_s
     renew_every_s: float = _JOBS.renew_every_s
     sweep_every_s: float = _COURIER.sweep_every_s

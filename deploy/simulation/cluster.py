@@ -44,7 +44,7 @@ class Pod:
 
 
 class Cluster:
-    """All nodes and pods. Other parts hear of a pod's end by `killed` and `drained`, told with the pods ready before."""
+    """All nodes and pods. A pod's end is told by `killed` and `drained`, with how many were ready before."""
 
     def __init__(
         self,
@@ -169,7 +169,7 @@ class Cluster:
             pod.is_ready = False
 
     def _reclaim(self, now: float, node: Node) -> None:
-        """The cloud wants a spot machine back: pods drain if the notice is longer than their grace, and are replaced."""
+        """A spot machine is taken back: pods drain if the notice is as long as their grace, and are replaced."""
         if not node.is_alive:
             return
         self.reclaims += 1

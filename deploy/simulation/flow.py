@@ -100,7 +100,7 @@ class Flow:
         if not ready or not (self._held or self._queue):
             self._spare = 0.0
             return
-        self._spare += ready * self._worker.images_per_s
+        self._spare += ready * self._worker.rate
         budget = int(self._spare)
         self._spare -= budget
         budget = self._finish_from(self._held, now, budget)
@@ -147,7 +147,7 @@ class Flow:
         """What Redis answers now. A killed worker's messages stay in `unacked` until the visibility timeout."""
         self._ghosts = [each for each in self._ghosts if each[0] > now]
         # Of the messages that came and went within this second, some are in progress at the moment of the question.
-        share = min(1.0, self._worker.service_s)
+        share = min(1.0, self._worker.message_s)
         passing = int(self._random.binomial(self._messages_per_s, share)) if self._messages_per_s else 0
         room = max(0, ready * self._worker.slots - self._held_messages)
         ghosts = sum(messages for _, messages in self._ghosts)

@@ -1,7 +1,8 @@
 """KEDA's part: it polls, switches between 0 and 1, keeps workers for a cooldown, and answers the HPA's questions.
 
 As in kedacore/keda 2.20, `pkg/scaling` and `pkg/fallback`. With a formula, activity is decided by the formula's value
-against `activationTarget` alone; a failing trigger means "not active", and zero is not gone to while there is a fallback.
+against `activationTarget` alone; a failing trigger means "not
+active", and zero is not gone to while there is a fallback.
 """
 
 from __future__ import annotations

@@ -104,6 +104,8 @@ class _Simulation:
             for index, lane in enumerate(self._controls)
         }
         self._cluster = Cluster(assumptions, random, self._killed, self._drained)
+        for lane, control in self._controls.items():
+            self._cluster.scale(0, lane, control.replicas)
 
     def _killed(self, lane: Lane, ready: int) -> None:
         self._flows[lane].kill(self._now, ready)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Iterable, Mapping, Sequence
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,31 +59,54 @@ class ScaledObject:
     uses_cached_metrics: bool = False
 
 
-def find(folder: Path) -> list[ScaledObject]:
-    """The ScaledObjects with triggers in the folder's YAML files; overlays' patches are left aside."""
-    files = [each for each in sorted(folder.rglob("*.yaml")) if "overlays" not in each.relative_to(folder).parts]
-    return read_files(files, folder)
+def find(paths: Iterable[Path]) -> list[ScaledObject]:
+    """The ScaledObjects in files, in folders of files, and in what kustomize makes of a folder with a kustomization.
 
-
-def read_files(files: Iterable[Path], where: Path | None = None) -> list[ScaledObject]:
-    """All ScaledObjects in the files, one a lane, interactive first. Raises ManifestError."""
+    One for each lane, interactive first. Raises ManifestError.
+    """
     found: dict[Lane, ScaledObject] = {}
-    for path in files:
-        for document in _documents(path):
-            each = read(document, path)
-            if each.lane in found:
-                raise ManifestError(f"{path}: a second ScaledObject for the lane {each.lane}; give the files to read")
-            found[each.lane] = each
+    for path in paths:
+        for source, text in _texts(path):
+            for document in _documents(text, source):
+                each = read(document, source)
+                if each.lane in found:
+                    raise ManifestError(
+                        f"{source}: a second ScaledObject for the lane {each.lane}; name one file of them"
+                    )
+                found[each.lane] = each
     if not found:
-        raise ManifestError(f"no ScaledObject with triggers in {where or 'the files given'}; name one: --scaled-object")
+        raise ManifestError("no ScaledObject with triggers was found; name a file or a folder: --scaled-object")
     return [found[lane] for lane in Lane if lane in found]
 
 
-def _documents(path: Path) -> list[dict[str, Any]]:
+def _texts(path: Path) -> Iterator[tuple[Path, str]]:
+    if (path / "kustomization.yaml").is_file():
+        yield path, _kustomize(path)
+        return
+    # Overlays only change what stands elsewhere, each in its own way.
+    files = [each for each in sorted(path.rglob("*.yaml")) if "overlays" not in each.relative_to(path).parts]
+    for file in files if path.is_dir() else [path]:
+        try:
+            yield file, file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ManifestError(f"{file} cannot be read: {error}") from error
+
+
+def _kustomize(folder: Path) -> str:
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        raise ManifestError(f"{folder} is a kustomization, and there is no kubectl to render it; name a rendered file")
+    done = subprocess.run([kubectl, "kustomize", str(folder)], capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        raise ManifestError(f"kubectl kustomize {folder} failed: {done.stderr.strip()}")
+    return done.stdout
+
+
+def _documents(text: str, source: Path) -> list[dict[str, Any]]:
     try:
-        documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ManifestError(f"{path} cannot be read as YAML: {error}") from error
+        documents = list(yaml.safe_load_all(text))
+    except yaml.YAMLError as error:
+        raise ManifestError(f"{source} cannot be read as YAML: {error}") from error
     return [
         each
         for each in documents
