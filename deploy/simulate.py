@@ -55,7 +55,8 @@ def assumption_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command(help=__doc__)
 @click.option(
-    "--scaled-object", "manifests", multiple=True, type=click.Path(path_type=Path, exists=True), show_default="deploy/k8s",
+    "--scaled-object", "manifests", multiple=True, type=click.Path(path_type=Path, exists=True),
+    show_default="deploy/k8s",
     help="a YAML file, a folder of them, or a folder that kubectl kustomize renders; may be given again",
 )  # fmt: skip
 @click.option(

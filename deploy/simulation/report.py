@@ -20,11 +20,10 @@ HEADINGS = (
     "scenario", "lane", "images", "p50", "p95", "p99", "pods", "GPU-hours", "cost", "always on", "changes", "turns/h",
     "at zero", "lost", "twice",
 )  # fmt: skip
-LEGEND = (
-    "p50, p95, p99: from the acceptance of an image to its answer. pods: the most at a time. cost: at a price of {price:g} per "
-    "GPU-hour; always on: the same for as many GPUs as the most pods, for the whole time. changes: of the number of pods; "
-    "turns/h: how often an hour up follows down or down up. twice: images worked on again because their pod was killed."
-)
+LEGEND = """\
+p50, p95, p99: from the acceptance of an image to its answer. pods: the most at a time. cost: at a price of {price:g} per
+GPU-hour; always on: the same for as many GPUs as the most pods, for the whole time. changes: of the number of pods;
+turns/h: how often an hour up follows down or down up. twice: images worked on again because their pod was killed."""
 
 
 def cells(row: Row) -> list[str]:
@@ -33,7 +32,8 @@ def cells(row: Row) -> list[str]:
         row.scenario, row.lane, f"{row.images:,}",
         *(duration(each) if row.images else "–" for each in (row.wait_p50_s, row.wait_p95_s, row.wait_p99_s)),
         str(row.pods_max), f"{row.gpu_hours:.1f}", f"{row.cost:.2f}", f"{row.always_on_cost:.2f}",
-        str(row.scale_events), f"{row.turns_per_hour:.1f}", f"{row.at_zero:.0%}", str(row.lost), str(row.computed_twice),
+        str(row.scale_events), f"{row.turns_per_hour:.1f}", f"{row.at_zero:.0%}",
+        str(row.lost), str(row.computed_twice),
     ]  # fmt: skip
 
 
@@ -63,7 +63,7 @@ def markdown(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 def unfinished(rows: Sequence[Row]) -> list[str]:
     """A sentence for each row whose images were not all finished."""
     return [
-        f"{row.scenario}, {row.lane}: {row.unfinished:,} images were still waiting at the end; the lane is too small for this load"
+        f"{row.scenario}, {row.lane}: {row.unfinished:,} images still waited at the end; the lane is too small for them"
         for row in rows
         if row.unfinished
     ]
