@@ -21,7 +21,7 @@ HEADINGS = (
     "at zero", "lost", "twice",
 )  # fmt: skip
 LEGEND = """\
-p50, p95, p99: from the acceptance of an image to its answer. pods: the most at a time. cost: at a price of {price:g} per
+p50, p95, p99: from the acceptance of an image to its answer. pods: the most at a time. cost: at a price of {price:g} a
 GPU-hour; always on: the same for as many GPUs as the most pods, for the whole time. changes: of the number of pods;
 turns/h: how often an hour up follows down or down up. twice: images worked on again because their pod was killed."""
 

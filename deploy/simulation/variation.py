@@ -101,7 +101,8 @@ def with_values(scaled_object: ScaledObject) -> str:
     hpa = scaled_object.hpa
     return (
         f"target {hpa.target:g}, activation above {scaled_object.activation_target:g}, "
-        f"polled every {scaled_object.polling_s} s, cooldown {scaled_object.cooldown_s} s, {scaled_object.min_replicas} to {hpa.max_replicas} pods, "
+        f"polled every {scaled_object.polling_s} s, cooldown {scaled_object.cooldown_s} s, "
+        f"{scaled_object.min_replicas} to {hpa.max_replicas} pods, "
         f"up by {_said(hpa.up)}, down by {_said(hpa.down)}, looking back {hpa.down.stabilization_s} s"
     )
 
