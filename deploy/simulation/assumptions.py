@@ -38,11 +38,12 @@ class Worker:
 class Assumptions:
     """Times in seconds, rates per hour. Ours are read from the settings' defaults, so that they cannot drift."""
 
-    # What `make bench` prints for two cores without a GPU: 66 and 95 images/s.
+    # Estimated, for want of a GPU: with four cores decoding is the limit, at 187 images/s a core, and of its limit the
+    # service reaches the share that `make bench` prints: 0.34 and 0.49. Without a GPU, two cores do 66 and 95.
     # An image alone takes 56 ms there, and as much again is added for a server that is not on the same machine.
-    interactive: Worker = Worker(images_per_s=66, slots=_WORKER.threads, image_s=0.1)
+    interactive: Worker = Worker(images_per_s=254, slots=_WORKER.threads, image_s=0.1)
     # `BULK_MESSAGES` in worker/main.py.
-    bulk: Worker = Worker(images_per_s=95, slots=2, image_s=0.1, chunk=_QUEUE.chunk_size)
+    bulk: Worker = Worker(images_per_s=366, slots=2, image_s=0.1, chunk=_QUEUE.chunk_size)
     lease_s: float = _JOBS.lease_s
     renew_every_s: float = _JOBS.renew_every_s
     sweep_every_s: float = _COURIER.sweep_every_s

@@ -45,6 +45,8 @@ class Flow:
         self._queued_messages = self._held_messages = self._messages_per_s = 0
         self._spare = 0.0
         self._serial = 0
+        self._recent: list[Cohort] = []
+        self._worked_at = 0
         self.arrived = self.finished = self.computed_twice = 0
         self.waits: Counter[int] = Counter()
         """Images by how many whole seconds after their arrival they were finished."""
@@ -97,6 +99,8 @@ class Flow:
     def work(self, now: int, ready: int, *, may_take: bool) -> None:
         """One second of so many ready pods; without Redis they only finish what they hold."""
         self._messages_per_s = 0
+        self._recent.clear()
+        self._worked_at = now
         if not ready or not (self._held or self._queue):
             self._spare = 0.0
             return
@@ -122,6 +126,7 @@ class Flow:
             else:
                 self._queued_messages -= done
             self._finish(now, cohort.arrived, part)
+            self._recent.append(Cohort(cohort.arrived, part, cohort.chunk))
             if not cohort.images:
                 cohorts.popleft()
         return budget
@@ -155,7 +160,7 @@ class Flow:
 
     def kill(self, now: int, ready: int) -> None:
         """One of the ready pods dies with what it holds: found again when its leases run out."""
-        taken = self._take_share(ready)
+        taken = [*self._take_share(ready), *self._take_recent(ready)]
         images = sum(cohort.images for cohort in taken)
         self.computed_twice += min(images, self._worker.max_batch)
         if taken:
@@ -168,6 +173,18 @@ class Flow:
             found = now + lease + self._random.uniform(0, self._assumptions.sweep_every_s)
             self._serial += 1
             heapq.heappush(self._lost, (found, self._serial, cohort))
+
+    def _take_recent(self, ready: int) -> list[Cohort]:
+        """Of what was counted as finished in the last second, some was still in the dead pod's hands."""
+        taken = []
+        for cohort in self._recent:
+            images = int(self._random.binomial(cohort.images, min(1.0, self._worker.image_s) / ready))
+            if images:
+                cohort.images -= images
+                self.finished -= images
+                self.waits[self._worked_at - cohort.arrived] -= images
+                taken.append(Cohort(cohort.arrived, images, cohort.chunk))
+        return taken
 
     def drain(self, now: int, ready: int) -> None:
         """One of the ready pods gets SIGTERM: what is in its model is finished, the rest goes back to the queue."""

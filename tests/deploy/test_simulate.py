@@ -26,6 +26,7 @@ from jobs.tables import Lane
 
 DATA = Path(__file__).parent / "data" / "scaled_objects.yaml"
 USUAL = Assumptions()
+WITHOUT_GPU = dataclasses.replace(USUAL, interactive=dataclasses.replace(USUAL.interactive, images_per_s=66))
 ROUGH = Assumptions(crashes_per_pod_hour=6, reclaims_per_node_hour=3, reclaim_notice_s=30)
 WITHOUT_WARNING = dataclasses.replace(ROUGH, reclaim_notice_s=0, pods_per_node=4)
 
@@ -102,23 +103,24 @@ def test_no_more_nodes_than_may_be_had(scaled_objects: list[ScaledObject]) -> No
 
 
 def test_a_killed_worker_s_images_come_back_after_the_lease_and_its_messages_are_counted_until_the_timeout() -> None:
-    assumptions = Assumptions()
-    flow = Flow(assumptions, Lane.INTERACTIVE, np.random.default_rng(0))
+    flow = Flow(WITHOUT_GPU, Lane.INTERACTIVE, np.random.default_rng(0))
     flow.submit(0, 500, is_published=True)
     flow.work(0, 1, may_take=True)
     assert flow.counted(0, 1)[Counts.UNACKED] == 32
     flow.kill(0, 1)
-    assert (flow.finished, flow.computed_twice, flow.count()) == (66, 16, 500 - 66)
-    assert flow.counted(1, 0) == {Counts.QUEUED: 500 - 66 - 32, Counts.UNACKED: 32}
+    lost = flow.count() - (500 - 66 - 32)
+    assert 32 <= lost <= 32 + 16, "besides the 32 in its hands some of those of the second before"
+    assert (flow.finished + flow.count(), flow.computed_twice) == (500, 16)
+    assert flow.counted(1, 0) == {Counts.QUEUED: 500 - 66 - 32, Counts.UNACKED: lost}
     flow.sweep(9)
     assert flow.counted(9, 0)[Counts.QUEUED] == 500 - 66 - 32
     flow.sweep(18)
-    assert flow.counted(18, 0)[Counts.QUEUED] == 500 - 66
+    assert flow.counted(18, 0)[Counts.QUEUED] == 500 - 66 - 32 + lost == flow.count()
     assert flow.counted(600, 0)[Counts.UNACKED] == 0
 
 
 def test_a_drained_worker_finishes_its_batch_and_gives_the_rest_back_at_once() -> None:
-    flow = Flow(Assumptions(), Lane.INTERACTIVE, np.random.default_rng(0))
+    flow = Flow(WITHOUT_GPU, Lane.INTERACTIVE, np.random.default_rng(0))
     flow.submit(0, 500, is_published=True)
     flow.work(0, 1, may_take=True)
     flow.drain(0, 1)
@@ -198,7 +200,7 @@ def test_the_section_names_the_shipped_values_in_bold(
     monkeypatch.setattr("deploy.simulation.results.SWEEPS", quick)
     monkeypatch.setattr("deploy.simulation.results.GROWTH_RATES", (2,))
     text = section(Study(tuple(scaled_objects), Assumptions(), rate=1, seed=0), ["outage"], "python -m deploy.simulate")
-    assert "| **330 (5 s of work)** |" in text
+    assert "| **330 (1.3 s of work)** |" in text
     assert "| **600** |" in text
     assert "![outage](plots/outage.svg)" in text
     assert "$" not in text
