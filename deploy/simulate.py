@@ -130,7 +130,7 @@ def _table(study: Study, names: Sequence[str], json_file: Path | None, folder: P
     found = [row for each in runs.values() for row in rows(each)]
     if not is_quiet:
         click.echo(f"{report.values(study.scaled_objects)}\n{report.loads([each[0].load for each in runs.values()])}\n")
-        click.echo(report.plain(report.HEADINGS, [report.cells(row) for row in found]))
+        click.echo(report.plain(report.HEADINGS, report.lines(found)))
         click.echo("\n".join(["", *report.unfinished(found), report.legend(study.assumptions)]))
     if json_file:
         json_file.write_text(report.as_json(study, found), encoding="utf-8")

@@ -37,6 +37,11 @@ def cells(row: Row) -> list[str]:
     ]  # fmt: skip
 
 
+def lines(found: Sequence[Row]) -> list[list[str]]:
+    """The cells of all rows; a lane that no image came into has none."""
+    return [cells(row) for row in found if row.images]
+
+
 def duration(seconds: float) -> str:
     """A length of time as people say it."""
     if seconds < 60:

@@ -50,9 +50,7 @@ def section(study: Study, names: Sequence[str], command: str) -> str:
         command=command,
         values="\n".join(f"- {line}" for line in report.values(study.scaled_objects).splitlines()),
         stories="\n".join(f"- **{name}**: {each[0].load.story}" for name, each in runs.items()),
-        table="\n\n".join(
-            [report.markdown(report.HEADINGS, [report.cells(row) for row in found]), *report.unfinished(found)]
-        ),
+        table="\n\n".join([report.markdown(report.HEADINGS, report.lines(found)), *report.unfinished(found)]),
         legend=report.legend(study.assumptions),
         plots="\n".join(f"![{name}](plots/{name}.svg)" for name in names),
         growth=_growth(study),
