@@ -1,8 +1,8 @@
 """KEDA's part: it polls, switches between 0 and 1, keeps workers for a cooldown, and answers the HPA's questions.
 
-As in kedacore/keda 2.20, `pkg/scaling` and `pkg/fallback`. With a formula, activity is decided by the formula's value
-against `activationTarget` alone; a failing trigger means "not
-active", and zero is not gone to while there is a fallback.
+As in kedacore/keda 2.20, `pkg/scaling` and `pkg/fallback`. With a formula, activity is decided by its value against
+`activationTarget` alone. While a trigger fails and no fallback is in force yet, nothing is active, but zero is not
+gone to.
 """
 
 from __future__ import annotations
@@ -26,10 +26,9 @@ class Keda:
 
     def poll(self, now: float, counted: Counted | None, replicas: int) -> int:
         """One poll: the replicas to have from now on. `counted` None: Redis does not answer."""
-        self._cached = self._measure(counted, replicas)
-        if counted is None:
+        self._cached = value = self._measure(counted, replicas)
+        if value is None:
             return self._poll_failed(now, replicas)
-        value = self._value(counted)
         if value > self.scaled_object.activation_target:
             self._last_active = now
             return replicas if replicas > 0 else max(1, self.scaled_object.min_replicas)
@@ -38,7 +37,8 @@ class Keda:
         return 0 if replicas > 0 and self._is_cold(now) else replicas
 
     def _poll_failed(self, now: float, replicas: int) -> int:
-        # KEDA waits for its fallback to come into force, or, without one, only complains.
+        # KEDA waits for its fallback to come into force, whose value then counts as any other (at zero replicas, a
+        # static one wakes a worker); without a fallback it only complains.
         fallback = self.scaled_object.fallback
         if fallback is None or fallback.replicas > 0 or self.scaled_object.min_replicas > 0:
             return replicas

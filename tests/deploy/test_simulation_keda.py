@@ -86,6 +86,16 @@ def test_the_fallback_s_behaviors(interactive: ScaledObject, behavior: str, repl
     assert keda.metric(None, 5) == 330 * replicas
 
 
+def test_a_fallback_in_force_counts_as_activity(interactive: ScaledObject) -> None:
+    """A static one even wakes a worker; `currentReplicas` leaves zero at zero."""
+    keda = Keda(dataclasses.replace(interactive, fallback=Fallback(2, 1)))
+    assert [keda.poll(now, None, 0) for now in (0, 5, 10)] == [0, 0, 1]
+    keda = Keda(dataclasses.replace(interactive, fallback=Fallback(2, 1, "currentReplicas")))
+    assert [keda.poll(now, None, 0) for now in (0, 5, 10)] == [0, 0, 0]
+    assert [keda.poll(now, None, 4) for now in (10_000, 20_000)] == [4, 4]
+    assert keda.poll(20_005, EMPTY, 4) == 4, "the cooldown begins with the last poll that was active"
+
+
 def test_a_fallback_of_no_replicas_takes_no_answer_for_no_work(interactive: ScaledObject) -> None:
     """So does KEDA; a manifest should not say it."""
     keda = Keda(dataclasses.replace(interactive, fallback=Fallback(3, 0)))
