@@ -1,0 +1,1 @@
+"""What runs the service on machines: manifests, and the simulation that their scaling values were chosen with."""

@@ -1,0 +1,45 @@
+"""What is fixed while scenarios and values are tried: manifests, assumptions, rate and seeds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from deploy.simulation import report
+from deploy.simulation.assumptions import Assumptions
+from deploy.simulation.figures import Row, rows
+from deploy.simulation.load import make
+from deploy.simulation.run import Run, simulate
+from deploy.simulation.scaled_object import ScaledObject
+from deploy.simulation.variation import Axis, combinations
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """All that a run needs besides the scenario's name."""
+
+    scaled_objects: tuple[ScaledObject, ...]
+    assumptions: Assumptions
+    rate: float
+    seed: int
+    repeat: int = 1
+
+    def runs(self, name: str) -> list[Run]:
+        """The scenario with each seed."""
+        seeds = range(self.seed, self.seed + self.repeat)
+        return [simulate(make(name, self.rate, seed), self.scaled_objects, self.assumptions, seed) for seed in seeds]
+
+    def vary(self, name: str, axes: Sequence[Axis]) -> list[tuple[tuple[float, ...], Row]]:
+        """The scenario with every combination of the axes' values: the rows of the lanes that they change."""
+        found = []
+        for choice, changed in combinations(self.scaled_objects, axes):
+            for row in rows(dataclasses.replace(self, scaled_objects=tuple(changed)).runs(name)):
+                if row.images and any(row.lane in {lane.value for lane in axis.lanes} for axis in axes):
+                    found.append((choice, row))
+        return found
+
+    def compare(self, names: Sequence[str], axes: Sequence[Axis]) -> tuple[list[str], list[list[str]]]:
+        """Headings and lines of a table of all combinations."""
+        headings = [*(axis.text for axis in axes), *report.HEADINGS]
+        found = [each for name in names for each in self.vary(name, axes)]
+        return headings, [[*(f"{value:g}" for value in choice), *report.cells(row)] for choice, row in found]
