@@ -24,13 +24,6 @@ LOCAL_CONFIG = MONITORING / "prometheus-local.yml"
 # Ports as the shipped configuration has them.
 API_PORT, METRICS_PORT, METRICS_PORTS = 8000, 9100, 3
 
-# So that what fails by its host's fault, fails within a second.
-ONE_QUICK_RETRY = {
-    "ENRICH_JOBS__MAX_RETRIES": "1",
-    "ENRICH_JOBS__RETRY_BASE_S": "0.2",
-    "ENRICH_COURIER__SWEEP_EVERY_S": "0.5",
-}
-
 
 class Client:
     """Asks an HTTP API that answers with JSON; AssertionError for any status but those expected."""
@@ -82,7 +75,7 @@ def free_ports(count: int) -> int:
 @contextlib.contextmanager
 def service_up(folder: Path, bundle: Path, api_port: int, metrics_port: int) -> Iterator[Client]:
     """`enrich up --metrics-port …` until the block ends."""
-    own = {"ENRICH_WORKER__BUNDLE": str(bundle), "ENRICH_FETCH__PORTS": "[]", **ONE_QUICK_RETRY}
+    own = {"ENRICH_WORKER__BUNDLE": str(bundle), "ENRICH_FETCH__PORTS": "[]"}
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("ENRICH_")}
     ports = ["--port", str(api_port), "--metrics-port", str(metrics_port)]
     command = [sys.executable, str(ROOT / "enrich.py"), "up", "--data-dir", str(folder / "data"), *ports]
