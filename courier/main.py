@@ -41,8 +41,9 @@ def run(settings: Settings) -> int:
         signal.signal(number, lambda *_: stopping.set())
     with contextlib.ExitStack() as stack:
         metrics = CourierMetrics()
+        loops = _open_loops(settings, metrics, stopping, stack)
         stack.enter_context(metrics_served(settings.metrics, metrics.registry))
-        has_crashed = _run_all(stopping, _open_loops(settings, metrics, stopping, stack))
+        has_crashed = _run_all(stopping, loops)
     log.info("courier_stopped")
     return 1 if has_crashed else 0
 
