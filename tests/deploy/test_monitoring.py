@@ -77,6 +77,13 @@ def known() -> dict[str, set[str]]:
     return series
 
 
+def test_the_reader_of_queries_finds_what_a_query_names() -> None:
+    named = promql.read('sum by (le, a) (rate(x_bucket{b=~"c d"}[5m] offset 1d)) / on () group_left (e) y:z > 2 * 1e3')
+    assert named.metrics == {"x_bucket", "y:z"}
+    assert named.matchers == [("x_bucket", "b", "=~", "c d")]
+    assert named.groupings == {"le", "a", "e"}
+
+
 def test_the_committed_dashboard_is_the_one_the_code_writes() -> None:
     assert dashboard.FILE.read_text(encoding="utf-8") == dashboard.text(), "run python -m deploy.monitoring.dashboard"
 
