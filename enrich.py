@@ -60,7 +60,13 @@ def told_plainly(*expected: type[Exception]) -> Iterator[None]:
 @click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), default="data", show_default=True)
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, envvar="ENRICH_API__PORT")
 @click.option("--host", default="127.0.0.1", show_default=True, envvar="ENRICH_API__HOST")
-def up(data_dir: Path, port: int, host: str) -> None:
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(1, 65533),
+    envvar="ENRICH_METRICS__PORT",
+    help="Serve the interactive worker's metrics here, the bulk worker's and the courier's on the next two ports.",
+)
+def up(data_dir: Path, port: int, host: str, metrics_port: int | None) -> None:
     """Start the whole service on this machine; Ctrl-C stops it.
 
     Postgres and Redis are started, too, unless ENRICH_DATABASE__URL and ENRICH_QUEUE__URL name yours.
@@ -71,7 +77,7 @@ def up(data_dir: Path, port: int, host: str) -> None:
 
     read_settings()
     with told_plainly(StartError):
-        Up(UpOptions(FRONT_DOOR, data_dir, host, port), Console(sys.stdout)).run()
+        Up(UpOptions(FRONT_DOOR, data_dir, host, port, metrics_port), Console(sys.stdout)).run()
 
 
 @cli.command()
@@ -100,10 +106,11 @@ def worker(lane: str | None) -> None:
         with told_plainly(StartError):
             run_lanes(settings, FRONT_DOOR, Console(sys.stdout))
         return
+    from jobs.embedded.errors import StartError
     from model.bundle import BundleError
     from worker.main import run
 
-    with told_plainly(BundleError):
+    with told_plainly(StartError, BundleError):
         sys.exit(run(settings, lane))
 
 
@@ -111,8 +118,11 @@ def worker(lane: str | None) -> None:
 def courier() -> None:
     """Send webhooks, and sweep: publish again what the queue lost, free what dead workers held."""
     from courier.main import run
+    from jobs.embedded.errors import StartError
 
-    sys.exit(run(read_settings()))
+    settings = read_settings()
+    with told_plainly(StartError):
+        sys.exit(run(settings))
 
 
 @cli.command()

@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from apiflask import APIFlask
 
-from api import auth, envelope, health, jobs, model, openapi, page, problems, webhook_log, webhooks
+from api import auth, envelope, health, jobs, metrics, model, openapi, page, problems, webhook_log, webhooks
 from api.resources import EXTENSION, open_resources
 from jobs.settings import Settings
 
@@ -18,7 +18,8 @@ def create_app(settings: Settings) -> APIFlask:
     app.config["MAX_CONTENT_LENGTH"] = settings.api.max_request_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.extensions[EXTENSION] = open_resources(settings)
-    # In this order: a request has its id before anything may refuse it.
+    # In this order: a request has its id before anything may refuse it, and is counted when its answer is whole.
+    metrics.install(app)
     envelope.install(app)
     auth.install(app)
     problems.install(app)
@@ -29,6 +30,7 @@ def create_app(settings: Settings) -> APIFlask:
         webhook_log.blueprint,
         model.blueprint,
         health.blueprint,
+        metrics.blueprint,
         page.blueprint,
     ):
         app.register_blueprint(blueprint)

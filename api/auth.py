@@ -18,8 +18,8 @@ from jobs import keys
 from jobs.keys import Scope
 from jobs.tables import LOCAL_OWNER
 
-# Pages and their files hold no data; probes have no key. What is at no address is answered 404 in any case.
-PUBLIC_BLUEPRINTS = frozenset({"page", "health"})
+# Pages and their files hold no data; probes and Prometheus have no key. What is at no address is answered 404 anyway.
+PUBLIC_BLUEPRINTS = frozenset({"page", "health", "metrics"})
 PUBLIC_ENDPOINTS = frozenset({None, "static", "openapi.spec"})
 
 READING = frozenset({"GET", "HEAD", "OPTIONS"})

@@ -27,8 +27,8 @@ SECURITY_HEADERS = {
     "Cache-Control": "no-store",
 }
 
-# Asked every few seconds by probes: logged only when somebody debugs.
-QUIET_PATHS = frozenset({"/healthz", "/readyz"})
+# Asked every few seconds by probes and Prometheus: logged only when somebody debugs.
+QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 def install(app: Flask) -> None:

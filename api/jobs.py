@@ -55,6 +55,8 @@ def create_job(headers: JobHeaders) -> Response:
     if not is_repeat(resources().sessions, owner_id(), headers.idempotency_key):
         resources().quota.take(owner_id())
     job, is_new = submit(resources().sessions, resources().publisher, read_submission(headers))
+    if is_new:
+        resources().metrics.jobs_accepted.labels(job.lane, "upload" if job.is_upload else "address").inc()
     wait_s = wait_preference(headers.prefer)
     document, has_waited = read_document(job.id, wait_s or 0)
     response = jsonify(document)

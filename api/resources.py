@@ -12,6 +12,7 @@ from api.rate import RateLimit
 from api.waiting import Waiting
 from jobs.database import Sessions, direct_url, make_engine, make_sessions
 from jobs.guard import Guard
+from jobs.metrics import ApiMetrics
 from jobs.queue import Publisher
 from jobs.quotas import QueuedQuota
 from jobs.settings import Settings
@@ -33,6 +34,7 @@ class Resources:
     rate_limit: RateLimit
     quota: QueuedQuota
     guard: Guard
+    metrics: ApiMetrics
 
     def close(self) -> None:
         """Ends the waits and gives all connections back."""
@@ -46,17 +48,21 @@ def open_resources(settings: Settings) -> Resources:
     """Makes the set. Nothing is connected yet: each part connects when it is first used, after gunicorn's fork."""
     engine = make_engine(settings)
     sessions = make_sessions(engine)
+    metrics = ApiMetrics()
+    # At most half of the threads wait, so that the other half always answers.
+    waiting = Waiting(direct_url(settings), capacity=max(1, settings.api.threads // 2))
+    metrics.waiting_requests.set_function(waiting.count)
     return Resources(
         settings=settings,
         engine=engine,
         sessions=sessions,
-        publisher=Publisher(settings),
+        publisher=Publisher(settings, on_failure=metrics.publish_failed.inc),
         storage=open_storage(settings),
-        # At most half of the threads wait, so that the other half always answers.
-        waiting=Waiting(direct_url(settings), capacity=max(1, settings.api.threads // 2)),
+        waiting=waiting,
         rate_limit=RateLimit(settings),
         quota=QueuedQuota(sessions, settings.api.max_queued_jobs),
         guard=Guard(settings.fetch),
+        metrics=metrics,
     )
 
 

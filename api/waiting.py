@@ -74,6 +74,11 @@ class Waiting:
                 if not self._events[job_id]:
                     del self._events[job_id]
 
+    def count(self) -> int:
+        """How many wait now."""
+        with self._lock:
+            return sum(map(len, self._events.values()))
+
     def close(self) -> None:
         """Lets all waiters go with what they have; nobody can wait any more."""
         self._is_closed.set()

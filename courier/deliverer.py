@@ -9,13 +9,17 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from courier.ledger import Attempt, Due, claim, find_waiting, release
 from courier.pacing import Pacing
+from courier.pulse import Pulse
 from courier.sender import Sender
 from courier.settling import settle
 from jobs.database import Sessions
+from jobs.heartbeat import Heartbeat
 from jobs.logs import get_logger
+from jobs.metrics import CourierMetrics
 from jobs.settings import WebhookSettings
 
 log = get_logger(__name__)
@@ -32,7 +36,16 @@ LEASE_MARGIN_S = 15.0
 class Deliverer:
     """Call `run`. What it has claimed and not settled when it dies is attempted again, under the same event id."""
 
-    def __init__(self, settings: WebhookSettings, sessions: Sessions, sender: Sender) -> None:
+    def __init__(
+        self,
+        settings: WebhookSettings,
+        sessions: Sessions,
+        sender: Sender,
+        metrics: CourierMetrics | None = None,
+        pulse: Pulse | None = None,
+    ) -> None:
+        self._metrics = metrics or CourierMetrics()
+        self._pulse = pulse or Pulse(Heartbeat(None))
         self._settings = settings
         self._sessions = sessions
         self._sender = sender
@@ -53,7 +66,8 @@ class Deliverer:
         wait_s = 0.0
         while not stopping.is_set():
             self._collect(wait_s)
-            wait_s = self._round()
+            with self._pulse.round("deliverer"):
+                wait_s = self._round()
         self._finish()
 
     def _round(self) -> float:
@@ -62,7 +76,7 @@ class Deliverer:
             self._settle()
             is_held_back = self._start()
             self._tell(is_well=True)
-        except (DBAPIError, TimeoutError) as error:
+        except (DBAPIError, PoolTimeout, TimeoutError) as error:
             self._tell(is_well=False, why=str(error))
             return POLL_S
         return HELD_BACK_S if is_held_back else POLL_S
@@ -79,6 +93,8 @@ class Deliverer:
     def _take(self, ended: Attempt | None) -> None:
         if ended is not None:
             self._pacing.ended(ended)
+            self._metrics.webhook_attempts.labels("delivered" if ended.is_success else "failed").inc()
+            self._metrics.webhook_attempt_seconds.observe(ended.latency_ms / 1000)
             self._unsettled.append(ended)
 
     def _settle(self) -> None:
@@ -123,7 +139,7 @@ class Deliverer:
             with self._sessions.begin() as session:
                 release(session, not_begun)
             self._settle()
-        except (DBAPIError, TimeoutError) as error:
+        except (DBAPIError, PoolTimeout, TimeoutError) as error:
             log.warning("webhook_outcomes_lost", attempts=len(self._unsettled), why=str(error))
 
     def _tell(self, *, is_well: bool, why: str = "") -> None:

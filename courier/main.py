@@ -2,60 +2,81 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 from collections.abc import Callable
 
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from courier.deliverer import Deliverer
+from courier.pulse import Pulse
 from courier.purger import purge_events
+from courier.readings import READ_EVERY_S, Readings
 from courier.sender import Sender, make_client
 from courier.sweeper import Sweeper
-from jobs.database import Sessions, direct_url, make_engine, make_sessions
+from jobs.database import direct_url, make_engine, make_sessions
+from jobs.heartbeat import Heartbeat
 from jobs.listening import Listener
 from jobs.logs import configure_logs, get_logger
+from jobs.metrics import CourierMetrics
 from jobs.queue import Publisher, QueueUnavailable
+from jobs.scraping import metrics_served
 from jobs.settings import Settings
 from jobs.webhooks.events import CHANNEL
 
 log = get_logger(__name__)
 
 PURGE_EVERY_S = 600.0
+LONGEST_PURGE_S = 1800.0
+"""Deleting millions of events takes its time; the courier is well all the while."""
 
 
 def run(settings: Settings) -> int:
-    """Runs until told to stop; answers the exit status: 1 when a loop ended by a fault of ours."""
+    """Runs until told to stop; answers the exit status: 1 when a loop ended by a fault of ours. Raises StartError."""
     configure_logs(settings, "courier")
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    engine, publisher, client = make_engine(settings), Publisher(settings), make_client(settings)
-    sessions = make_sessions(engine)
-    deliverer = Deliverer(settings.webhooks, sessions, Sender(client, settings.webhooks))
-    listener = Listener(direct_url(settings), CHANNEL, heard=lambda _: deliverer.wake(), connected=deliverer.wake)
-    log.info("courier_started", sweep_every_s=settings.courier.sweep_every_s)
-    try:
-        listener.start()
-        has_crashed = _run_all(stopping, _loops(settings, sessions, publisher, deliverer, stopping))
-    finally:
-        listener.close()
-        client.close()
-        publisher.close()
-        engine.dispose()
+    with contextlib.ExitStack() as stack:
+        metrics = CourierMetrics()
+        loops = _open_loops(settings, metrics, stopping, stack)
+        stack.enter_context(metrics_served(settings.metrics, metrics.registry))
+        has_crashed = _run_all(stopping, loops)
     log.info("courier_stopped")
     return 1 if has_crashed else 0
 
 
-def _loops(
-    settings: Settings, sessions: Sessions, publisher: Publisher, deliverer: Deliverer, stopping: threading.Event
+def _open_loops(
+    settings: Settings, metrics: CourierMetrics, stopping: threading.Event, stack: contextlib.ExitStack
 ) -> dict[str, Callable[[], None]]:
-    sweeper = Sweeper(settings, sessions, publisher)
-    return {
-        "sweeper": lambda: loop(sweeper.sweep, stopping, settings.courier.sweep_every_s, "sweep"),
-        "purger": lambda: loop(lambda: purge_events(sessions, settings.webhooks), stopping, PURGE_EVERY_S, "purge"),
+    """Makes all that the loops work with; the stack gives it back. Answers what is to run in a thread each."""
+    engine, publisher, client = make_engine(settings), Publisher(settings), make_client(settings)
+    for close in (engine.dispose, publisher.close, client.close):
+        stack.callback(close)
+    sessions = make_sessions(engine)
+    pulse = Pulse(Heartbeat(settings.courier.heartbeat_file), {"purge": LONGEST_PURGE_S})
+    deliverer = Deliverer(settings.webhooks, sessions, Sender(client, settings.webhooks), metrics, pulse)
+    listener = Listener(direct_url(settings), CHANNEL, heard=lambda _: deliverer.wake(), connected=deliverer.wake)
+    stack.callback(listener.close)
+    listener.start()
+    sweeper = Sweeper(settings, sessions, publisher, metrics=metrics)
+    log.info("courier_started", sweep_every_s=settings.courier.sweep_every_s)
+
+    def again(step: Callable[[], object], every_s: float, name: str) -> Callable[[], None]:
+        return lambda: loop(step, stopping, every_s, name, pulse)
+
+    loops: dict[str, Callable[[], None]] = {
+        "sweeper": again(sweeper.sweep, settings.courier.sweep_every_s, "sweep"),
+        "purger": again(lambda: purge_events(sessions, settings.webhooks), PURGE_EVERY_S, "purge"),
         "deliverer": lambda: deliverer.run(stopping),
+        "pulse": lambda: pulse.run(stopping),
     }
+    if settings.metrics.port is not None:
+        readings = Readings(metrics, sessions, publisher)
+        loops["readings"] = again(readings.read, READ_EVERY_S, "readings")
+    return loops
 
 
 def _run_all(stopping: threading.Event, loops: dict[str, Callable[[], None]]) -> bool:
@@ -78,14 +99,17 @@ def _run_all(stopping: threading.Event, loops: dict[str, Callable[[], None]]) ->
     return crashed.is_set()
 
 
-def loop(step: Callable[[], object], stopping: threading.Event, every_s: float, name: str) -> None:
+def loop(
+    step: Callable[[], object], stopping: threading.Event, every_s: float, name: str, pulse: Pulse | None = None
+) -> None:
     """Does `step` until `stopping` is set. A server that is away is told once, and tried again at the next round."""
     was_well = True
     while not stopping.is_set():
         try:
-            step()
+            with pulse.round(name) if pulse else contextlib.nullcontext():
+                step()
             is_well, why = True, ""
-        except (DBAPIError, QueueUnavailable, TimeoutError) as error:
+        except (DBAPIError, PoolTimeout, QueueUnavailable, TimeoutError) as error:
             is_well, why = False, str(error)
         if is_well != was_well:
             log.warning(f"{name}_recovered" if is_well else f"{name}_failed", why=why)

@@ -21,7 +21,8 @@ from sqlalchemy.orm import Session
 from jobs.database import Sessions
 from jobs.lifecycle import free_expired
 from jobs.logs import get_logger
-from jobs.queue import Publisher, QueueState
+from jobs.metrics import CourierMetrics
+from jobs.queue import Publisher, QueueState, QueueUnavailable
 from jobs.settings import Settings
 from jobs.tables import Job, Lane, Status
 
@@ -48,7 +49,9 @@ class Sweeper:
         sessions: Sessions,
         publisher: Publisher,
         clock: Callable[[], float] = time.monotonic,
+        metrics: CourierMetrics | None = None,
     ) -> None:
+        self._metrics = metrics or CourierMetrics()
         self._settings = settings
         self._sessions = sessions
         self._publisher = publisher
@@ -58,18 +61,24 @@ class Sweeper:
 
     def sweep(self) -> Swept | None:
         """One round; None when another courier holds the lock. Raises QueueUnavailable after the leases were freed."""
+        outcome = "failed"
         try:
-            return self._sweep()
+            swept = self._sweep()
+            outcome = "skipped" if swept is None else "ok"
+            return swept
         except DBAPIError:
             # While Postgres was away nobody could renew a lease: workers get the time to do it before we judge them.
             self._lenient_until = self._clock() + self._settings.jobs.lease_s
             raise
+        finally:
+            self._metrics.sweeps.labels(outcome).inc()
 
     def _sweep(self) -> Swept | None:
         with self._sessions.begin() as session:
             if not _lock(session):
                 return None
             requeued, poisoned = self._free(session)
+        self._metrics.jobs_expired.inc(requeued + poisoned)
         published = sum(self._publish_lost(lane) for lane in Lane)
         swept = Swept(requeued, poisoned, published)
         if swept != Swept():
@@ -87,28 +96,44 @@ class Sweeper:
         with self._sessions.begin() as session:
             if not _lock(session):
                 return 0
-            lost = self._take_lost(session, lane, state, published_at)
-            # Inside the transaction: when the queue refuses, the rows stay as lost as they were. A message that comes
-            # before our commit finds a job that can be claimed just the same.
+            lost, sent_before = self._take_lost(session, lane, state, published_at)
+        # After the commit: a claim passes over rows that are locked, so a worker that had the message before would drop
+        # it and leave the job to the next look for lost ones. Should we die here, that look makes it good.
+        try:
             self._publisher.publish(lost, lane, published_at)
+        except QueueUnavailable:
+            self._give_back(lost, published_at)
+            raise
+        self._metrics.jobs_republished.inc(sent_before)
         return len(lost)
 
-    def _take_lost(self, session: Session, lane: Lane, state: QueueState, published_at: dt.datetime) -> list[uuid.UUID]:
+    def _give_back(self, job_ids: list[uuid.UUID], published_at: dt.datetime) -> None:
+        """Makes them unsent: the queue did not take them."""
+        still_ours = and_(Job.id.in_(job_ids), Job.status == Status.QUEUED, Job.published_at == published_at)
+        with self._sessions.begin() as session:
+            session.execute(update(Job).where(still_ours).values(published_at=None))
+
+    def _take_lost(
+        self, session: Session, lane: Lane, state: QueueState, published_at: dt.datetime
+    ) -> tuple[list[uuid.UUID], int]:
+        """The jobs to be sent, and how many of them had been sent before; the others are retries that have come due,
+        or what the queue did not take."""
         is_due = or_(Job.next_attempt_at.is_(None), Job.next_attempt_at <= func.now())
         never_sent = and_(Job.published_at.is_(None), is_due)
         lost = (
-            select(Job.id)
+            select(Job.id, Job.published_at)
             .where(Job.lane == lane, Job.status == Status.QUEUED, or_(never_sent, *self._is_lost(lane, state)))
             .order_by(Job.created_at)
             .limit(self._settings.courier.sweep_limit)
             .with_for_update(skip_locked=True)
         )
-        job_ids = list(session.scalars(lost))
+        rows = session.execute(lost).all()
+        job_ids = [row.id for row in rows]
         if job_ids:
             session.execute(
                 update(Job).where(Job.id.in_(job_ids)).values(published_at=published_at, next_attempt_at=None)
             )
-        return job_ids
+        return job_ids, sum(row.published_at is not None for row in rows)
 
     def _is_lost(self, lane: Lane, state: QueueState) -> list[ColumnElement[bool]]:
         patience = dt.timedelta(seconds=self._settings.courier.lost_after_s)

@@ -1,1 +1,1 @@
-"""What runs the service on machines: manifests, and the simulation that their scaling values were chosen with."""
+"""What brings the service to machines other than one's own: manifests, images, eyes on it, and the scaling simulation."""

@@ -184,7 +184,7 @@ def fail(session: Session, claim: Claim, error: JobError) -> bool:
 
 def fail_or_retry(session: Session, claim: Claim, error: JobError, settings: JobSettings) -> bool:
     """After a retryable error puts the job back with a delay, while tries are left; else fails it."""
-    if not error.retryable or claim.retries >= settings.max_retries:
+    if not may_retry(claim, error, settings):
         return fail(session, claim, error)
     return _put_back(
         session,
@@ -193,6 +193,11 @@ def fail_or_retry(session: Session, claim: Claim, error: JobError, settings: Job
         next_attempt_at=_after(retry_delay_s(claim.retries, settings)),
         error=error_document(error),
     )
+
+
+def may_retry(claim: Claim, error: JobError, settings: JobSettings) -> bool:
+    """Whether the error may pass, and the job has tries left."""
+    return error.retryable and claim.retries < settings.max_retries
 
 
 def retry_delay_s(retries: int, settings: JobSettings) -> float:
@@ -206,13 +211,16 @@ def release(session: Session, claim: Claim) -> bool:
     return _put_back(session, claim, next_attempt_at=None)
 
 
-def crash(session: Session, claim: Claim, max_crashes: int) -> bool:
-    """After the process that ran this job alone died: puts it back, or fails it as poison. True = put back."""
+def crash(session: Session, claim: Claim, max_crashes: int) -> Status | None:
+    """After the process that ran this job alone died: puts it back (queued), or fails it as poison (failed).
+
+    None = no longer ours.
+    """
     crashes = claim.crashes + 1
     if crashes < max_crashes:
-        return _put_back(session, claim, crashes=crashes, next_attempt_at=None)
-    _end(session, claim, status=Status.FAILED, crashes=crashes, error=error_document(_poison(crashes)))
-    return False
+        return Status.QUEUED if _put_back(session, claim, crashes=crashes, next_attempt_at=None) else None
+    is_ours = _end(session, claim, status=Status.FAILED, crashes=crashes, error=error_document(_poison(crashes)))
+    return Status.FAILED if is_ours else None
 
 
 def _poison(crashes: int) -> Poison:

@@ -10,7 +10,7 @@ import dataclasses
 import datetime as dt
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from celery import Celery
@@ -94,9 +94,13 @@ class QueueState:
 
 
 class Publisher:
-    """Sends job ids to the lanes, and looks at their lists. Thread-safe."""
+    """Sends job ids to the lanes, and looks at their lists. Thread-safe.
 
-    def __init__(self, settings: Settings) -> None:
+    on_failure: called for each message that the queue did not take.
+    """
+
+    def __init__(self, settings: Settings, on_failure: Callable[[], None] = lambda: None) -> None:
+        self._on_failure = on_failure
         self._celery = make_celery(settings, Lane.INTERACTIVE)
         # kombu would try to connect for six seconds, and a caller's request with it; the sweeper makes up for it.
         self._celery.conf.broker_transport_options |= {"max_retries": 1, "interval_start": 0}
@@ -109,8 +113,12 @@ class Publisher:
     def publish(self, job_ids: Sequence[uuid.UUID], lane: Lane, published_at: dt.datetime) -> None:
         """Sends the ids, as many to a message as the lane allows. Raises QueueUnavailable; some may have been sent."""
         size = self._chunk_size if lane is Lane.BULK else 1
-        for start in range(0, len(job_ids), size):
-            self._send([str(job_id) for job_id in job_ids[start : start + size]], lane, published_at)
+        try:
+            for start in range(0, len(job_ids), size):
+                self._send([str(job_id) for job_id in job_ids[start : start + size]], lane, published_at)
+        except QueueUnavailable:
+            self._on_failure()
+            raise
 
     def _send(self, job_ids: list[str], lane: Lane, published_at: dt.datetime) -> None:
         if not self._breaker.may_try():
@@ -140,6 +148,13 @@ class Publisher:
         except (RedisError, OSError) as error:
             raise QueueUnavailable("the queue cannot be read") from error
         return QueueState(length, _published_at(oldest) if oldest else None)
+
+    def count_in_flight(self, lane: Lane) -> int:
+        """Messages that the lane's workers hold. Raises QueueUnavailable."""
+        try:
+            return int(self._redis.hlen(unacked_key(lane)))
+        except (RedisError, OSError) as error:
+            raise QueueUnavailable("the queue cannot be read") from error
 
     def is_reachable(self) -> bool:
         """Whether Redis answers."""

@@ -134,6 +134,7 @@ class CourierSettings(_Group):
         10, description="a queued job is published again when the queue lost it this long ago"
     )
     sweep_limit: int = Field(1000, ge=1, description="most rows that one sweep publishes")
+    heartbeat_file: Path | None = Field(None, description="touched while the courier's loops are well; for probes")
 
 
 class WebhookSettings(_Group):
@@ -180,6 +181,18 @@ class ApiSettings(_Group):
     max_queued_jobs: int = Field(100_000, ge=1, description="jobs of one owner that may wait at a time")
 
 
+class MetricsSettings(_Group):
+    """Where worker and courier can be scraped; the API answers at its own port."""
+
+    host: str = Field("127.0.0.1", description="address on which worker and courier serve `/metrics`")
+    port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="port for it; no metrics of theirs if unset; `enrich worker` gives its bulk lane the next one",
+    )
+
+
 class Settings(BaseSettings):
     """The whole tree. Made once at the front door and handed down; nothing reads the environment by itself."""
 
@@ -196,6 +209,7 @@ class Settings(BaseSettings):
     courier: CourierSettings = CourierSettings()
     webhooks: WebhookSettings = WebhookSettings()
     api: ApiSettings = ApiSettings()
+    metrics: MetricsSettings = MetricsSettings()
     log_format: Literal["json", "text"] = Field("json", description="`json` for machines, `text` for people")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
 

@@ -10,6 +10,7 @@ from threading import BoundedSemaphore
 from jobs.database import make_engine, make_sessions
 from jobs.http import GuardedClient
 from jobs.logs import get_logger
+from jobs.metrics import WorkerMetrics
 from jobs.settings import Settings
 from jobs.storage import open_storage
 from model.answer import Answer
@@ -20,13 +21,16 @@ from worker.batcher import Batcher
 from worker.fetch import Fetcher
 from worker.leases import LeaseKeeper
 from worker.pipeline import Parts, Pipeline
+from worker.tally import measured
 from worker.watch import Watch
 
 log = get_logger(__name__)
 
 
 @contextlib.contextmanager
-def open_pipeline(settings: Settings, on_loaded: Callable[[Parts], None] = lambda parts: None) -> Iterator[Pipeline]:
+def open_pipeline(
+    settings: Settings, metrics: WorkerMetrics, on_loaded: Callable[[Parts], None] = lambda parts: None
+) -> Iterator[Pipeline]:
     """Model, batcher, leases, connections, and the watch over them; closed in the opposite order.
 
     on_loaded: called before the heartbeat tells that we are ready.
@@ -36,11 +40,16 @@ def open_pipeline(settings: Settings, on_loaded: Callable[[Parts], None] = lambd
         engine = make_engine(settings)
         stack.callback(engine.dispose)
         sessions = make_sessions(engine)
-        leases = LeaseKeeper(sessions, lease_s=settings.jobs.lease_s, renew_every_s=settings.jobs.renew_every_s)
+        leases = LeaseKeeper(
+            sessions,
+            lease_s=settings.jobs.lease_s,
+            renew_every_s=settings.jobs.renew_every_s,
+            on_lost=metrics.leases_lost.inc,
+        )
         leases.start()
         stack.callback(leases.close)
         batcher = Batcher[Pixels, Answer](
-            predictor.predict,
+            measured(predictor.predict, metrics),
             max_batch_size=settings.worker.max_batch_size,
             max_wait_ms=settings.worker.max_wait_ms,
             deadline_s=settings.worker.batch_deadline_s,

@@ -9,17 +9,22 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor, Future
+from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
 from jobs import lifecycle
-from jobs.errors import DeadlineExceeded, ModelUnavailable
+from jobs.errors import DeadlineExceeded, ModelUnavailable, Poison
 from jobs.lifecycle import Claim
 from jobs.logs import get_logger
 from jobs.queue import Publisher, QueueUnavailable
+from jobs.tables import Status
 from worker.isolation import End, Isolation
 from worker.patience import AWAY, outlast
 from worker.pipeline import Pipeline
+from worker.tally import Ended, Tally
+
+T = TypeVar("T")
 
 log = get_logger(__name__)
 
@@ -32,7 +37,9 @@ class Chunks:
     `stop()`: jobs that have begun may end, those that have not are given back. `let_go()`: the others are, too.
     """
 
-    def __init__(self, pipeline: Pipeline, publisher: Publisher, executor: Executor, isolation: Isolation) -> None:
+    def __init__(
+        self, pipeline: Pipeline, publisher: Publisher, executor: Executor, isolation: Isolation, tally: Tally
+    ) -> None:
         self._settings = pipeline.parts.settings.jobs
         self._sessions = pipeline.parts.sessions
         self._leases = pipeline.parts.leases
@@ -40,6 +47,7 @@ class Chunks:
         self._publisher = publisher
         self._executor = executor
         self._isolation = isolation
+        self._tally = tally
         self._stopping = threading.Event()
         self._letting_go = threading.Event()
         self._abandoned: set[Future[None]] = set()
@@ -60,15 +68,18 @@ class Chunks:
         """Brings those of the jobs that are free to their end. Returns when none of them is ours any more."""
         ends_at = time.monotonic() + self._settings.chunk_deadline_s
         claims = self._claim(job_ids, ends_at)
+        claimed_at = time.monotonic()
         with self._leases.hold(claims):
             running = {
-                self._executor.submit(self._run_one, each): each for each in claims if not self._is_suspect(each)
+                self._executor.submit(self._run_one, each, claimed_at): each
+                for each in claims
+                if not self._is_suspect(each)
             }
             for claim in filter(self._is_suspect, claims):
-                self._run_alone(claim, ends_at)
+                self._tally.count(claim, self._run_alone(claim, ends_at), claimed_at)
             self._wait(running.keys(), ends_at)
             for future, claim in running.items():
-                self._settle(future, claim)
+                self._tally.count(claim, self._settle(future, claim), claimed_at)
 
     def _claim(self, job_ids: Sequence[uuid.UUID], ends_at: float) -> list[Claim]:
         def claim() -> list[Claim]:
@@ -83,23 +94,24 @@ class Chunks:
     def _is_over(self, ends_at: float) -> bool:
         return self._letting_go.is_set() or time.monotonic() > ends_at
 
-    def _run_one(self, claim: Claim) -> None:
-        if self._stopping.is_set():
-            self._give_back(claim)
-        else:
-            self._pipeline.run(claim)
+    def _run_one(self, claim: Claim, claimed_at: float) -> None:
+        ended = self._give_back(claim) if self._stopping.is_set() else self._pipeline.run(claim)
+        self._tally.count(claim, ended, claimed_at)
 
-    def _run_alone(self, claim: Claim, ends_at: float) -> None:
+    def _run_alone(self, claim: Claim, ends_at: float) -> Ended | None:
         if self._stopping.is_set() or time.monotonic() > ends_at:
-            self._give_back(claim)
-            return
-        match self._isolation.run(claim, self._letting_go.is_set, ends_at):
+            return self._give_back(claim)
+        end, ended = self._isolation.run(claim, self._letting_go.is_set, ends_at)
+        match end:
+            case End.DONE:
+                return ended
             case End.STOPPED:
-                self._give_back(claim)
+                return self._give_back(claim)
             case End.NOT_BEGUN:
-                self._pipeline.fail(claim, ModelUnavailable("no process could be started for this job; it is retried"))
+                error = ModelUnavailable("no process could be started for this job; it is retried")
+                return self._pipeline.fail(claim, error)
             case End.DIED:
-                self._count_crash(claim)
+                return self._count_crash(claim)
 
     def _wait(self, running: Collection[Future[None]], ends_at: float) -> None:
         """Returns when all have ended, or when their time is up."""
@@ -107,40 +119,45 @@ class Chunks:
         while left and not self._is_over(ends_at):
             left = concurrent.futures.wait(left, timeout=POLL_S).not_done
 
-    def _settle(self, future: Future[None], claim: Claim) -> None:
+    def _settle(self, future: Future[None], claim: Claim) -> Ended | None:
         """What becomes of a job after the wait: one that has not ended is taken from its thread."""
         if not future.done() or future.cancelled():
-            self._take_away(future, claim)
-        elif error := future.exception():
+            return self._take_away(future, claim)
+        if error := future.exception():
             # Not even its failure could be written. The lease runs out, and another worker takes it.
             log.error("job_abandoned", job_id=str(claim.id), why=repr(error))
+        return None  # its thread has counted it
 
-    def _take_away(self, future: Future[None], claim: Claim) -> None:
+    def _take_away(self, future: Future[None], claim: Claim) -> Ended | None:
         self._leases.drop(claim)  # its thread gives up at its next step
         if not future.cancel():
             self._abandoned = {each for each in self._abandoned if not each.done()} | {future}
         if self._letting_go.is_set():
-            self._give_back(claim)
-        else:
-            self._pipeline.fail(claim, DeadlineExceeded("the job's chunk took too long; the job is tried again"))
+            return self._give_back(claim)
+        return self._pipeline.fail(claim, DeadlineExceeded("the job's chunk took too long; the job is tried again"))
 
-    def _count_crash(self, claim: Claim) -> None:
-        if self._move(claim, lambda session: lifecycle.crash(session, claim, self._settings.max_crashes)):
+    def _count_crash(self, claim: Claim) -> Ended | None:
+        status = self._move(claim, lambda session: lifecycle.crash(session, claim, self._settings.max_crashes))
+        if status is Status.QUEUED:
             self._publish(claim)
+            return Ended("retried", Poison.code)
+        return Ended(Status.FAILED, Poison.code) if status is Status.FAILED else None
 
-    def _give_back(self, claim: Claim) -> None:
-        if self._move(claim, lambda session: lifecycle.release(session, claim)):
-            self._publish(claim)
-            log.info("job_given_back", job_id=str(claim.id))
+    def _give_back(self, claim: Claim) -> Ended | None:
+        if not self._move(claim, lambda session: lifecycle.release(session, claim)):
+            return None
+        self._publish(claim)
+        log.info("job_given_back", job_id=str(claim.id))
+        return Ended("released")
 
-    def _move(self, claim: Claim, move: Callable[[Session], bool]) -> bool:
-        """One transaction. False = the job was not ours any more, or Postgres is away: then its lease runs out."""
+    def _move(self, claim: Claim, move: Callable[[Session], T]) -> T | None:
+        """One transaction. None = Postgres is away: then the job's lease runs out."""
         try:
             with self._sessions.begin() as session:
                 return move(session)
         except AWAY as error:
             log.warning("job_left_to_its_lease", job_id=str(claim.id), why=type(error).__name__)
-            return False
+            return None
 
     def _publish(self, claim: Claim) -> None:
         try:

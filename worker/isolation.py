@@ -7,11 +7,13 @@ import multiprocessing
 import threading
 import time
 from collections.abc import Callable
+from typing import cast
 
 from jobs.lifecycle import Claim
 from jobs.logs import get_logger
 from jobs.settings import Settings
 from worker import suspect
+from worker.tally import Ended
 
 log = get_logger(__name__)
 
@@ -46,14 +48,17 @@ class _Child:
         self.process.start()
         theirs.close()  # or we would never hear that the child is gone
 
-    def hear(self, is_stopping: Callable[[], bool], ends_at: float) -> None:
-        """Waits for the child's next word. Raises EOFError when it died, _Stopped, _TooLate."""
+    def hear(self, is_stopping: Callable[[], bool], ends_at: float) -> Ended | None:
+        """Waits for the child's next word: None that it has begun, or how the job ended.
+
+        Raises EOFError when it died, _Stopped, _TooLate.
+        """
         while not self.connection.poll(POLL_S):
             if is_stopping():
                 raise _Stopped
             if time.monotonic() > ends_at:
                 raise _TooLate
-        self.connection.recv()
+        return cast("Ended | None", self.connection.recv())
 
     def close(self, patience_s: float) -> None:
         """Hangs up, upon which the child ends by itself; kills it when it does not."""
@@ -73,47 +78,46 @@ class Isolation:
         self._turn = threading.Lock()
         self._child: _Child | None = None
 
-    def run(self, claim: Claim, is_stopping: Callable[[], bool], ends_at: float) -> End:
+    def run(self, claim: Claim, is_stopping: Callable[[], bool], ends_at: float) -> tuple[End, Ended | None]:
         """Brings the job to its end in the child, which writes the answer itself. The caller keeps the lease.
 
-        ends_at: by time.monotonic(); a child that is busy then is killed.
+        ends_at: by time.monotonic(); a child that is busy then is killed. Answers, too, what the child did to the job.
         """
         while not self._turn.acquire(timeout=POLL_S):
             if is_stopping() or time.monotonic() > ends_at:
-                return End.STOPPED
+                return End.STOPPED, None
         try:
-            end = self._run(claim, is_stopping, ends_at)
+            end, ended = self._run(claim, is_stopping, ends_at)
         finally:
             self._turn.release()
         log.info("suspect_ended", job_id=str(claim.id), end=end.value, crashes=claim.crashes)
-        return end
+        return end, ended
 
     def close(self) -> None:
         """Ends the child, if there is one."""
         with self._turn:
             self._discard(CLOSE_S)
 
-    def _run(self, claim: Claim, is_stopping: Callable[[], bool], ends_at: float) -> End:
+    def _run(self, claim: Claim, is_stopping: Callable[[], bool], ends_at: float) -> tuple[End, Ended | None]:
         is_fresh, has_begun = self._child is None, False
         try:
             child = self._child = self._child or _Child(self._settings)
             child.connection.send(claim)
             child.hear(is_stopping, ends_at)
             has_begun = True
-            child.hear(is_stopping, ends_at)
+            return End.DONE, child.hear(is_stopping, ends_at)
         except (EOFError, OSError):
             self._discard()
             if has_begun:
-                return End.DIED
+                return End.DIED, None
             # One that left because nobody asked for long is not this job's fault.
-            return End.NOT_BEGUN if is_fresh else self._run(claim, is_stopping, ends_at)
+            return (End.NOT_BEGUN, None) if is_fresh else self._run(claim, is_stopping, ends_at)
         except _TooLate:
             self._discard()
-            return End.DIED if has_begun else End.NOT_BEGUN
+            return End.DIED if has_begun else End.NOT_BEGUN, None
         except _Stopped:
             self._discard()
-            return End.STOPPED
-        return End.DONE
+            return End.STOPPED, None
 
     def _discard(self, patience_s: float = 0.0) -> None:
         if self._child is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -23,9 +23,15 @@ log = get_logger(__name__)
 
 
 class LeaseKeeper:
-    """One thread that renews every `renew_every_s` what is held. Thread-safe."""
+    """One thread that renews every `renew_every_s` what is held. Thread-safe.
 
-    def __init__(self, sessions: Sessions, *, lease_s: float, renew_every_s: float) -> None:
+    on_lost: called for each job that turns out to be ours no more.
+    """
+
+    def __init__(
+        self, sessions: Sessions, *, lease_s: float, renew_every_s: float, on_lost: Callable[[], None] = lambda: None
+    ) -> None:
+        self._on_lost = on_lost
         self._sessions = sessions
         self._lease_s = lease_s
         self._renew_every_s = renew_every_s
@@ -63,6 +69,10 @@ class LeaseKeeper:
         with self._lock:
             return self._held.get(claim.id) == claim.attempt
 
+    def count(self) -> int:
+        """How many jobs are held."""
+        return len(self._held)
+
     def _run(self) -> None:
         while not self._stopping.wait(self._renew_every_s):
             try:
@@ -83,4 +93,5 @@ class LeaseKeeper:
             for job_id, attempt in held:
                 if job_id not in ours and self._held.get(job_id) == attempt:
                     del self._held[job_id]
+                    self._on_lost()
                     log.info("lease_lost", job_id=str(job_id))

@@ -14,7 +14,9 @@ from celery import Celery, signals
 from celery.exceptions import SecurityWarning
 
 from jobs.logs import configure_logs, get_logger
+from jobs.metrics import WorkerMetrics
 from jobs.queue import MESSAGE_VERSION, TASK_NAME, make_celery, queue_name
+from jobs.scraping import metrics_served
 from jobs.settings import Settings
 from jobs.tables import Lane
 from worker.acks import LoudRequest
@@ -22,6 +24,7 @@ from worker.chunks import Chunks
 from worker.drain import Drain, leave
 from worker.memory import MemoryGuard
 from worker.runtime import open_runtime
+from worker.tally import tell_ready
 
 log = get_logger(__name__)
 
@@ -30,19 +33,21 @@ BULK_MESSAGES = 2
 
 
 def run(settings: Settings, lane: str) -> int:
-    """Serves one lane until SIGTERM or SIGINT; answers the exit status."""
+    """Serves one lane until SIGTERM or SIGINT; answers the exit status. Raises StartError, BundleError."""
     configure_logs(settings, f"worker.{lane}")
     # Connecting to this signal keeps Celery from setting up logging of its own.
     signals.setup_logging.connect(_keep_our_logging, weak=False)
     # Celery warns against root because of pickled messages; we accept JSON only.
     warnings.filterwarnings("ignore", category=SecurityWarning)
-    with open_runtime(settings) as runtime:
+    metrics = WorkerMetrics()
+    with metrics_served(settings.metrics, metrics.registry), open_runtime(settings, Lane(lane), metrics) as runtime:
         app = make_worker_app(settings, Lane(lane), runtime.chunks)
         drain = Drain(runtime.chunks.stop, runtime.chunks.let_go, settings.worker.grace_s)
         signals.worker_shutting_down.connect(lambda **_: drain.begin(), weak=False)
         # Through the signal, so that Celery takes part; not before it listens to it.
         guard = MemoryGuard(settings.worker.max_rss_mib, lambda: os.kill(os.getpid(), signal.SIGTERM))
         signals.worker_ready.connect(lambda **_: guard.start(), weak=False)
+        signals.worker_ready.connect(lambda **_: tell_ready(metrics), weak=False)
         status = _serve(app, settings, Lane(lane))
         guard.close()
     if not runtime.chunks.is_quiet:

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from threading import BoundedSemaphore
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from jobs.errors import DeadlineExceeded, InternalError, JobError
 from jobs.lifecycle import Claim, Outcome, SeenAsset
 from jobs.logs import get_logger
 from jobs.settings import Settings
+from jobs.tables import Status
 from model.answer import Answer
 from model.predictor import Predictor
 from model.preprocessing import Pixels
@@ -25,6 +26,7 @@ from worker.fetch import Fetcher
 from worker.leases import LeaseKeeper
 from worker.patience import outlast
 from worker.picture import prepare
+from worker.tally import Ended
 
 T = TypeVar("T")
 
@@ -55,25 +57,31 @@ class Pipeline:
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
 
-    def run(self, claim: Claim) -> None:
-        """Brings one claimed job to its end: answered, failed, or put back for another try."""
+    def run(self, claim: Claim) -> Ended | None:
+        """Brings one claimed job to its end: answered, failed, or put back for another try. None = it was let go."""
+        timings: dict[str, Any] = {"queued_ms": round(claim.queued_ms, 1)}
         try:
-            self._enrich(claim)
+            metadata = self._enrich(claim, timings)
         except LetGo:
             log.info("job_let_go", job_id=str(claim.id))
+            return None
         except JobError as error:
-            self.fail(claim, error)
+            return self.fail(claim, error, timings)
         except Exception:  # the task boundary: one job's surprise must not take its chunk along
             log.exception("job_surprised_us", job_id=str(claim.id))
-            self.fail(claim, InternalError("something went wrong on our side; it is logged under the job's id"))
+            ours = InternalError("something went wrong on our side; it is logged under the job's id")
+            return self.fail(claim, ours, timings)
+        return Ended(Status.SUCCEEDED, timings=timings, metadata=metadata)
 
-    def _enrich(self, claim: Claim) -> None:
-        timings: dict[str, Any] = {"queued_ms": round(claim.queued_ms, 1)}
+    def _enrich(self, claim: Claim, timings: dict[str, Any]) -> dict[str, Any]:
         with _timed(timings, "fetch_ms"):
             data = self.parts.fetcher.fetch(claim.address, is_upload=claim.is_upload).body
         sha256 = hashlib.sha256(data).hexdigest()
         asset, outcome = self._stored_answer(claim, sha256) or self._predict(claim, data, sha256, timings)
-        self._finish(claim, asset, dataclasses.replace(outcome, timings=_complete(timings)))
+        outcome = dataclasses.replace(outcome, timings=_complete(timings))
+        with _timed(timings, "finish_ms"):
+            self._finish(claim, asset, outcome)
+        return outcome.metadata
 
     def _stored_answer(self, claim: Claim, sha256: str) -> tuple[SeenAsset, Outcome] | None:
         # Same owner, same bytes, same bundle version: the model would say the same again.
@@ -135,12 +143,19 @@ class Pipeline:
             session.commit() if is_ours else session.rollback()
         return is_ours
 
-    def fail(self, claim: Claim, error: JobError) -> None:
-        """Ends the job as failed, or puts it back for another try when the error is one that may pass."""
+    def fail(self, claim: Claim, error: JobError, timings: Mapping[str, float] | None = None) -> Ended | None:
+        """Ends the job as failed, or puts it back for another try when the error is one that may pass.
+
+        None = it was not ours any more.
+        """
         is_ours = self._outlast(claim, lambda: self._write_failure(claim, error))
         self.parts.leases.drop(claim)
         event = "job_failed" if is_ours else "job_let_go"
         log.info(event, job_id=str(claim.id), code=error.code, why=error.message, retries=claim.retries)
+        if not is_ours:
+            return None
+        is_retried = lifecycle.may_retry(claim, error, self.parts.settings.jobs)
+        return Ended("retried" if is_retried else Status.FAILED, error.code, timings or {})
 
     def _write_failure(self, claim: Claim, error: JobError) -> bool:
         with self.parts.sessions.begin() as session:

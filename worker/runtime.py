@@ -9,13 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from jobs import queries
+from jobs.metrics import WorkerMetrics
 from jobs.queue import Publisher
 from jobs.settings import Settings
+from jobs.tables import Lane
 from model.bundle import Bundle
 from worker.assembly import open_pipeline
 from worker.chunks import Chunks
 from worker.isolation import Isolation
 from worker.pipeline import Parts
+from worker.tally import Tally, serve_lane, tell_bundle
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,10 +29,13 @@ class Runtime:
 
 
 @contextlib.contextmanager
-def open_runtime(settings: Settings) -> Iterator[Runtime]:
+def open_runtime(settings: Settings, lane: Lane, metrics: WorkerMetrics) -> Iterator[Runtime]:
     """Loads the model, tells the record of it, starts the threads; undoes all of it at the end."""
     with contextlib.ExitStack() as stack:
-        pipeline = stack.enter_context(open_pipeline(settings, on_loaded=register))
+        pipeline = stack.enter_context(open_pipeline(settings, metrics, on_loaded=register))
+        predictor = pipeline.parts.predictor
+        tell_bundle(metrics, predictor.bundle, predictor.device)
+        serve_lane(metrics, lane, pipeline.parts.leases.count)
         publisher = Publisher(settings)
         stack.callback(publisher.close)
         isolation = Isolation(settings)
@@ -37,7 +43,7 @@ def open_runtime(settings: Settings) -> Iterator[Runtime]:
         executor = ThreadPoolExecutor(settings.worker.threads, thread_name_prefix="job")
         # Chunks wait for their jobs by themselves; what they gave up on must not hold the process.
         stack.callback(executor.shutdown, wait=False, cancel_futures=True)
-        yield Runtime(Chunks(pipeline, publisher, executor, isolation))
+        yield Runtime(Chunks(pipeline, publisher, executor, isolation, Tally(metrics, predictor.bundle)))
 
 
 def register(parts: Parts) -> None:

@@ -14,32 +14,35 @@ import threading
 from multiprocessing.connection import Connection
 
 from jobs.logs import configure_logs, get_logger
+from jobs.metrics import WorkerMetrics
 from jobs.settings import Settings
 from worker.assembly import open_pipeline
 
 log = get_logger(__name__)
 
-TAKEN = "taken"
-DONE = "done"
+TAKEN = None
+"""Said before the work; after it comes what `Pipeline.run` answered."""
+
 # A second model takes memory: without suspects it goes.
 IDLE_S = 30.0
 
 
 def serve(settings: Settings, connection: Connection) -> None:
-    """Entry of the child: answers each claim with TAKEN before the work and DONE after it, until nobody asks."""
+    """Entry of the child: answers each claim with TAKEN before the work and its end after it, until nobody asks."""
     for number in (signal.SIGINT, signal.SIGTERM):
         # Told to the whole group at times; the parent decides what becomes of us.
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, name="parent", daemon=True).start()
     configure_logs(settings, "worker.suspect")
-    with open_pipeline(_small(settings)) as pipeline:
+    # Nobody reads the child's metrics: what it answers is counted by its parent.
+    with open_pipeline(_small(settings), WorkerMetrics()) as pipeline:
         try:
             while connection.poll(IDLE_S):
                 claim = connection.recv()
                 connection.send(TAKEN)
                 with pipeline.parts.leases.hold([claim]):
-                    pipeline.run(claim)
-                connection.send(DONE)
+                    ended = pipeline.run(claim)
+                connection.send(ended)
         except (EOFError, OSError):
             return
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from jobs.heartbeat import Heartbeat
 from jobs.logs import get_logger
 
 log = get_logger(__name__)
@@ -19,20 +20,19 @@ class Watch:
 
     def __init__(self, is_hung: Callable[[], bool], heartbeat_file: Path | None, every_s: float = 2.0) -> None:
         self._is_hung = is_hung
-        self._heartbeat_file = heartbeat_file
+        self._heartbeat = Heartbeat(heartbeat_file)
         self._every_s = every_s
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
     def start(self) -> None:
-        self._beat()
+        self._heartbeat.beat()
         self._thread.start()
 
     def close(self) -> None:
         self._stopping.set()
         self._thread.join()
-        if self._heartbeat_file:
-            self._heartbeat_file.unlink(missing_ok=True)
+        self._heartbeat.remove()
 
     def _run(self) -> None:
         while not self._stopping.wait(self._every_s):
@@ -40,9 +40,4 @@ class Watch:
                 log.error("model_hangs")
                 # A thread cannot be killed. The leases end with the process, and its jobs go to another.
                 os._exit(EXIT_HUNG)
-            self._beat()
-
-    def _beat(self) -> None:
-        if self._heartbeat_file:
-            self._heartbeat_file.parent.mkdir(parents=True, exist_ok=True)
-            self._heartbeat_file.touch()
+            self._heartbeat.beat()

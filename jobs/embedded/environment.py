@@ -11,6 +11,7 @@ DATABASE_URL = "ENRICH_DATABASE__URL"
 QUEUE_URL = "ENRICH_QUEUE__URL"
 REQUIRE_KEY = "ENRICH_API__REQUIRE_KEY"
 HEARTBEAT_FILE = "ENRICH_WORKER__HEARTBEAT_FILE"
+METRICS_PORT = "ENRICH_METRICS__PORT"
 # Pictures on this machine and no other: the office's routers and databases stay closed.
 LOOPBACK_NETWORKS = '["127.0.0.0/8","::1/128"]'
 
@@ -43,6 +44,14 @@ def requires_key(own: Mapping[str, str]) -> bool:
     return TypeAdapter(bool).validate_python(own.get(REQUIRE_KEY, "false"))
 
 
-def lane_environment(environment: Mapping[str, str], heartbeat_file: Path) -> dict[str, str]:
-    """The same, with the heartbeat file of one lane's process."""
-    return {**environment, HEARTBEAT_FILE: str(heartbeat_file)}
+def lane_environment(
+    environment: Mapping[str, str], heartbeat_file: Path, metrics_port: int | None = None
+) -> dict[str, str]:
+    """The same, with the heartbeat file of one lane's process, and its own port for metrics."""
+    return {**with_metrics_port(environment, metrics_port), HEARTBEAT_FILE: str(heartbeat_file)}
+
+
+def with_metrics_port(environment: Mapping[str, str], port: int | None) -> dict[str, str]:
+    """The same, but that metrics are served at `port`; None: not at all, whatever was set for all processes."""
+    others = {name: value for name, value in environment.items() if name != METRICS_PORT}
+    return others if port is None else {**others, METRICS_PORT: str(port)}

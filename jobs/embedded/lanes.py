@@ -26,16 +26,26 @@ def heartbeat_file(run_dir: Path, lane: str) -> Path:
     return run_dir / f"{lane}.heartbeat"
 
 
-def lane_children(front_door: Sequence[str], environment: Mapping[str, str], run_dir: Path) -> list[Child]:
-    """One worker process per lane; the bulk one is niced, so that a person who waits goes first on a busy machine."""
-    return [_lane_child(front_door, environment, lane, heartbeat_file(run_dir, lane)) for lane in LANES]
+def lane_children(
+    front_door: Sequence[str], environment: Mapping[str, str], run_dir: Path, metrics_port: int | None = None
+) -> list[Child]:
+    """One worker process per lane; the bulk one is niced, so that a person who waits goes first on a busy machine.
+
+    metrics_port: that of the first lane; the next lane has the next one.
+    """
+    ports = [None if metrics_port is None else metrics_port + number for number in range(len(LANES))]
+    return [
+        _lane_child(front_door, lane_environment(environment, heartbeat_file(run_dir, lane), port), lane, run_dir)
+        for lane, port in zip(LANES, ports, strict=True)
+    ]
 
 
-def _lane_child(front_door: Sequence[str], environment: Mapping[str, str], lane: str, file: Path) -> Child:
+def _lane_child(front_door: Sequence[str], environment: Mapping[str, str], lane: str, run_dir: Path) -> Child:
+    file = heartbeat_file(run_dir, lane)
     return Child(
         lane,
         [*front_door, "worker", "--lane", lane],
-        lane_environment(environment, file),
+        environment,
         is_ready=file.exists,
         # One of a killed run would tell that this one is ready.
         before_start=lambda: file.unlink(missing_ok=True),
@@ -52,7 +62,7 @@ def run_lanes(settings: Settings, front_door: Sequence[str], console: Console) -
         run_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="enrich-")))
         guardian = Guardian()
         stack.callback(guardian.close)
-        children = lane_children(front_door, dict(os.environ), run_dir)
+        children = lane_children(front_door, dict(os.environ), run_dir, settings.metrics.port)
         supervisor = Supervisor(children, console=console, signals=signals, guardian=guardian)
         stack.callback(supervisor.stop)
         if supervisor.start():

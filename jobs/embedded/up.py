@@ -18,18 +18,24 @@ from pydantic import SecretStr
 
 from jobs.database import migrate
 from jobs.embedded.console import Console
-from jobs.embedded.environment import DATABASE_URL, QUEUE_URL, child_environment, requires_key
+from jobs.embedded.environment import (
+    DATABASE_URL,
+    QUEUE_URL,
+    child_environment,
+    requires_key,
+    with_metrics_port,
+)
 from jobs.embedded.errors import PortTaken
 from jobs.embedded.folder import FolderLock, make_folder
 from jobs.embedded.guardian import Guardian
-from jobs.embedded.lanes import lane_children
+from jobs.embedded.lanes import LANES, lane_children
 from jobs.embedded.postgres import EmbeddedPostgres
 from jobs.embedded.processes import Child, Supervisor
 from jobs.embedded.redis import EmbeddedRedis
 from jobs.embedded.server import Server, is_port_free
 from jobs.embedded.stopping import StopSignals
 from jobs.loopback import refuse_exposure
-from jobs.settings import DatabaseSettings, Settings
+from jobs.settings import DatabaseSettings, MetricsSettings, Settings
 
 
 @dataclass(frozen=True)
@@ -39,12 +45,19 @@ class UpOptions:
     Args:
         front_door: the command that starts `enrich`; children are started with it.
         host: address that the API listens on.
+        metrics_port: the interactive worker's; the bulk worker and the courier have the next two. None: no metrics but
+            the API's.
     """
 
     front_door: Sequence[str]
     data_dir: Path = Path("data")
     host: str = "127.0.0.1"
     port: int = 8000
+    metrics_port: int | None = None
+
+    @property
+    def courier_metrics_port(self) -> int | None:
+        return None if self.metrics_port is None else self.metrics_port + len(LANES)
 
 
 @dataclass
@@ -60,11 +73,7 @@ class Up:
         started_at = time.monotonic()
         # Before anything is started: the clearest moment to say so.
         refuse_exposure(self.options.host, require_key=requires_key(self.environment))
-        if not is_port_free(self.options.port, self.options.host):
-            raise PortTaken(
-                f"Port {self.options.port} on {self.options.host} is taken: stop what listens there, "
-                "or choose another with --port."
-            )
+        self._check_ports()
         with StopSignals() as signals, ExitStack() as stack:
             data_dir = self._open_data_dir(stack)
             guardian = Guardian()
@@ -80,6 +89,17 @@ class Up:
                 self._say_ready(time.monotonic() - started_at)
                 supervisor.run(on_tick=lambda: self._mend(servers, guardian))
         self.console.say("stopped; nothing is left running")
+
+    def _check_ports(self) -> None:
+        wanted = [(self.options.port, self.options.host, "--port")]
+        if self.options.metrics_port is not None:
+            host = self.environment.get("ENRICH_METRICS__HOST") or MetricsSettings().host
+            wanted += [(self.options.metrics_port + n, host, "--metrics-port") for n in range(len(LANES) + 1)]
+        for port, host, option in wanted:
+            if not is_port_free(port, host):
+                raise PortTaken(
+                    f"Port {port} on {host} is taken: stop what listens there, or choose another with {option}."
+                )
 
     def _open_data_dir(self, stack: ExitStack) -> Path:
         data_dir = make_folder(self.options.data_dir, is_private=False)
@@ -149,8 +169,12 @@ class Up:
         return Supervisor(
             [
                 self._api(environment),
-                *lane_children(self.options.front_door, environment, data_dir / "run"),
-                Child("courier", [*self.options.front_door, "courier"], environment),
+                *lane_children(self.options.front_door, environment, data_dir / "run", self.options.metrics_port),
+                Child(
+                    "courier",
+                    [*self.options.front_door, "courier"],
+                    with_metrics_port(environment, self.options.courier_metrics_port),
+                ),
             ],
             console=self.console,
             signals=signals,
@@ -179,11 +203,15 @@ class Up:
         if requires_key(self.environment):
             make = f"enrich keys --data-dir {self.options.data_dir} create --owner local --name me"
             access = f"a key is asked for (-H 'Authorization: Bearer KEY'); this makes one: {make}"
+        metrics = f"{address}/metrics"
+        if self.options.metrics_port is not None:
+            metrics += f", and ports {self.options.metrics_port} to {self.options.courier_metrics_port} for the others"
         self.console.say(
             f"ready in {seconds:.1f} s: open {address}\n"
             f"  try    curl -F file=@photo.jpg -H 'Prefer: wait=30' {address}/v1/jobs\n"
             f"  note   {networks}\n"
             f"  note   {access}\n"
+            f"  note   metrics for Prometheus are at {metrics}\n"
             f"  stop   Ctrl-C stops all of it; what is queued goes on at the next start"
         )
 

@@ -21,8 +21,17 @@ from jobs.queue import Publisher
 from jobs.settings import Settings
 from tests.records import claim_job, finish_job, new_job
 
-# Pages and their files are for people; they are no part of the API.
-NO_API = {"/", "/webhooks", "/docs", "/docs/errors", "/docs/assets/<name>", "/assets/<path:filename>", "/openapi.json"}
+# Pages and their files are for people, metrics for Prometheus; they are no part of the API.
+NO_API = {
+    "/",
+    "/webhooks",
+    "/docs",
+    "/docs/errors",
+    "/docs/assets/<name>",
+    "/assets/<path:filename>",
+    "/openapi.json",
+    "/metrics",
+}
 
 
 @pytest.fixture

@@ -188,6 +188,26 @@ def test_a_retry_is_published_when_it_is_due(
     assert claim_job(sessions, job.id) is not None
 
 
+def test_a_worker_that_is_quicker_than_the_courier_gets_the_job(
+    settings: Settings, sessions: Sessions, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An idle worker has the message before `publish` has even returned."""
+    job = new_job(sessions, publisher)
+    wipe(settings)
+    with sessions.begin() as session:
+        session.execute(update(Job).where(Job.id == job.id).values(published_at=None))
+    claims = []
+    send = publisher.publish
+
+    def publish_and_claim(job_ids: list[uuid.UUID], lane: Lane, published_at: dt.datetime) -> None:
+        send(job_ids, lane, published_at)
+        claims.extend(claim_job(sessions, job_id) for job_id in job_ids)
+
+    monkeypatch.setattr(publisher, "publish", publish_and_claim)
+    assert Sweeper(settings, sessions, publisher).sweep() == Swept(published=1)
+    assert [claim.id for claim in claims if claim] == [job.id]
+
+
 def test_only_one_courier_sweeps(sessions: Sessions, sweeper: Sweeper) -> None:
     with sessions.begin() as other:
         other.execute(select(func.pg_advisory_xact_lock(SWEEP_LOCK)))

@@ -189,7 +189,7 @@ def test_a_job_that_kills_the_process_it_is_alone_in_is_put_back_once_and_then_p
         claim = claim_job(sessions, job.id)
         assert claim is not None
         with sessions.begin() as session:
-            has_gone_back.append(lifecycle.crash(session, claim, JobSettings().max_crashes))
+            has_gone_back.append(lifecycle.crash(session, claim, JobSettings().max_crashes) is Status.QUEUED)
     assert has_gone_back == [True, False]
     row = read_job(sessions, job.id)
     assert (row.status, row.crashes) == (Status.FAILED, 3)

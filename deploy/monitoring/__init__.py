@@ -1,0 +1,1 @@
+"""The dashboard, the alerts and what Prometheus and Grafana read."""

@@ -1,0 +1,37 @@
+"""The queries' recurring parts.
+
+Gauges that every courier or worker tells for itself are reduced by `max`, so that two couriers count nothing twice.
+"""
+
+from __future__ import annotations
+
+from deploy.monitoring.panels import Query
+
+LANE = 'lane=~"$lane"'
+RATE = "$__rate_interval"
+# Whose process it is; processes that are not ours (Prometheus itself) fall away.
+OURS = "* on (job, instance) group_left (process) enrich_build_info"
+# What probes and scrapes ask is no traffic.
+CALLERS = 'route!~"/healthz|/readyz|/metrics"'
+
+
+def per_second(metric: str, *labels: str, by: str) -> str:
+    return f"sum by ({by}) (rate({metric}{{{', '.join(labels)}}}[{RATE}]))"
+
+
+def quantile(share: float, histogram: str, *labels: str, by: str = "", over: str = RATE) -> str:
+    groups = f"le, {by}" if by else "le"
+    return f"histogram_quantile({share}, sum by ({groups}) (rate({histogram}_bucket{{{', '.join(labels)}}}[{over}])))"
+
+
+def mean(histogram: str, *labels: str, by: str = "") -> str:
+    group, chosen = f" by ({by})" if by else "", ", ".join(labels)
+    total, count = (f"sum{group} (rate({histogram}_{part}{{{chosen}}}[{RATE}]))" for part in ("sum", "count"))
+    return f"{total} / {count}"
+
+
+def quantiles(histogram: str, *labels: str, by: str = "") -> list[Query]:
+    name = f"{{{{{by}}}}} " if by else ""
+    return [
+        Query(quantile(share, histogram, *labels, by=by), f"{name}p{share * 100:.0f}") for share in (0.5, 0.95, 0.99)
+    ]
