@@ -10,7 +10,7 @@ DEV := $(VENV)/.dev-installed
 export UV_LINK_MODE ?= hardlink
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench bench-webhooks chaos fuzz fix lock evaluate clean
+.PHONY: help run test check bench bench-webhooks chaos fuzz fix lock evaluate simulate dashboard clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,12 @@ fuzz: $(DEV) ## hostile pictures, addresses and requests; SEED= and IMAGES= may 
 
 evaluate: $(DEV) ## print the shipped bundle's figures on DATA's test split
 	@$(BIN)/python -m train.evaluate --data $(DATA) --split test
+
+simulate: $(DEV) ## replay loads through the shipped scaling values: waits, GPU-hours, cost
+	@$(BIN)/python -m deploy.simulate
+
+dashboard: $(DEV) ## write Grafana's dashboard from deploy/monitoring
+	@$(BIN)/python -m deploy.monitoring.dashboard
 
 lock: $(BIN)/uv ## resolve pyproject.toml again into requirements.lock
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra dev \
