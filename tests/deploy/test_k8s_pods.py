@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import time
 import tomllib
@@ -31,20 +33,31 @@ IMAGES = {
     "gpu": {"asset-enrichment-api", "asset-enrichment-worker:gpu"},
     "prod": {"asset-enrichment-api", "asset-enrichment-worker:gpu"},
 }
-COMMANDS = {
-    "api": ["enrich", "api"],
-    "courier": ["enrich", "courier"],
-    "worker-interactive": ["enrich", "worker", "--lane", "interactive"],
-    "worker-bulk": ["enrich", "worker", "--lane", "bulk"],
+ARGUMENTS = {
+    "api": ["api"],
+    "courier": ["courier"],
+    "worker-interactive": ["worker", "--lane", "interactive"],
+    "worker-bulk": ["worker", "--lane", "bulk"],
 }
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_images_and_commands(overlay: str) -> None:
+def test_images_and_arguments(overlay: str) -> None:
     objects = render(overlay)
     assert {container_of(each)["image"] for each in workloads(objects) if is_ours(each)} == IMAGES[overlay]
-    for name, command in COMMANDS.items():
-        assert container_of(find(objects, "Deployment", name))["command"] == command
+    for name, arguments in ARGUMENTS.items():
+        assert container_of(find(objects, "Deployment", name))["args"] == arguments
+
+
+@pytest.mark.parametrize("name", ["api", "worker"])
+def test_the_images_entry_point_takes_the_arguments(name: str) -> None:
+    """Arguments and no command, so that the image's own init stays process 1."""
+    dockerfile = ROOT / f"Dockerfile.{name}"
+    if not dockerfile.exists():
+        pytest.skip(f"there is no {dockerfile.name}")
+    (entry,) = re.findall(r"^ENTRYPOINT (.*)$", dockerfile.read_text(), re.MULTILINE)
+    assert json.loads(entry)[-1] == "enrich"
+    assert not any("command" in container_of(find(render("prod"), "Deployment", each)) for each in ARGUMENTS)
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -168,7 +181,7 @@ def test_the_migration_is_named_after_the_release() -> None:
     """A Job cannot be changed: a new release needs a new one."""
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     job = find(render("prod"), "Job", f"migrate-{version.replace('.', '-')}")
-    assert container_of(job)["command"] == ["enrich", "migrate"]
+    assert container_of(job)["args"] == ["migrate"]
     assert "ENRICH_DATABASE__DIRECT_URL" in variables_of(job, render("prod"))
 
 

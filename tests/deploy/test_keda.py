@@ -82,7 +82,7 @@ def test_it_counts_the_lane_s_list_and_hash_and_scales_the_lane_s_worker(overlay
     assert {each["type"] for each in spec["triggers"]} == {"redis"}
     worker = find(render(overlay), "Deployment", spec["scaleTargetRef"]["name"])
     assert lane_of(worker) == lane
-    assert container_of(worker)["command"][-1] == lane
+    assert container_of(worker)["args"][-1] == lane
 
 
 @pytest.mark.parametrize(("overlay", "lane"), scaled_objects())
