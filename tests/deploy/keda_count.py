@@ -119,7 +119,9 @@ class KedaCount:
         return [(a, b) for a in blind for b in blind if a.lane is b.lane and 0.95 <= b.at - a.at <= 1.15]
 
     def _run(self) -> None:
-        while not self._stopping.wait(POLL_S):
+        due = time.monotonic()
+        while not self._stopping.wait(max(0.0, due - time.monotonic())):
+            due = time.monotonic() + POLL_S
             before = self._unfinished()
             counts = {lane: self._count(lane) for lane in Lane}
             after = self._unfinished()

@@ -84,6 +84,7 @@ def test_the_counting_user_can_count_and_nothing_else(redis: EmbeddedRedis) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 def test_the_count_is_never_zero_while_a_job_is_unfinished_but_for_a_loss_of_redis(
     settings: Settings,
     sessions: Sessions,
@@ -130,6 +131,7 @@ def both_lanes(settings: Settings, start_worker: StartWorker) -> Iterator[None]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 def test_a_scale_down_under_load_loses_and_repeats_nothing_and_is_never_mistaken_for_the_end_of_work(
     settings: Settings, sessions: Sessions, redis: EmbeddedRedis, load: Load, start_worker: StartWorker
 ) -> None:
