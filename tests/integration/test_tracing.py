@@ -62,8 +62,15 @@ def receiver() -> Iterator[Receiver]:
         yield receiver
 
 
+class _Shared(SimpleSpanProcessor):
+    """Keeps the spans of several processes' parts in one exporter, which none of them closes."""
+
+    def shutdown(self) -> None:
+        self.force_flush()
+
+
 def tracing(kept: InMemorySpanExporter, process: str, sample_ratio: float = 1.0) -> Tracing:
-    return OpenTelemetry(SimpleSpanProcessor(kept), process, sample_ratio)
+    return OpenTelemetry(_Shared(kept), process, sample_ratio)
 
 
 def post(settings: Settings, made: Tracing, url: str, webhook_url: str | None = None, **headers: str) -> uuid.UUID:
@@ -125,7 +132,6 @@ def test_one_trace_spans_a_jobs_life(
 def test_nothing_of_a_trace_goes_to_strangers(
     settings: Settings, sessions: Sessions, kept: InMemorySpanExporter, receiver: Receiver
 ) -> None:
-    # The receiver plays both: whom a picture is asked from, and who is told.
     with ImageServer() as images:
         secret = "signature=hush"
         job_id = post(settings, tracing(kept, "api"), images.url(f"/good.jpg?{secret}"), receiver.url(f"/?{secret}"))
