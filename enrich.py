@@ -74,9 +74,11 @@ def up(data_dir: Path, port: int, host: str, metrics_port: int | None) -> None:
     from jobs.embedded.console import Console
     from jobs.embedded.errors import StartError
     from jobs.embedded.up import Up, UpOptions
+    from jobs.tracing import check_tracing
 
-    read_settings()
+    settings = read_settings()
     with told_plainly(StartError):
+        check_tracing(settings.tracing)
         Up(UpOptions(FRONT_DOOR, data_dir, host, port, metrics_port), Console(sys.stdout)).run()
 
 
@@ -102,8 +104,10 @@ def worker(lane: str | None) -> None:
         from jobs.embedded.console import Console
         from jobs.embedded.errors import StartError
         from jobs.embedded.lanes import run_lanes
+        from jobs.tracing import check_tracing
 
         with told_plainly(StartError):
+            check_tracing(settings.tracing)
             run_lanes(settings, FRONT_DOOR, Console(sys.stdout))
         return
     from jobs.embedded.errors import StartError

@@ -7,20 +7,26 @@ from importlib.metadata import version
 from apiflask import APIFlask
 
 from api import auth, envelope, health, jobs, metrics, model, openapi, page, problems, webhook_log, webhooks
+from api import tracing as traces
 from api.resources import EXTENSION, open_resources
 from jobs.settings import Settings
+from jobs.tracing import Tracing
 
 
-def create_app(settings: Settings) -> APIFlask:
-    """The WSGI application of one process. The caller closes `resources_of(app)` when it is done with it."""
+def create_app(settings: Settings, tracing: Tracing | None = None) -> APIFlask:
+    """The WSGI application of one process. The caller closes `resources_of(app)` when it is done with it.
+
+    tracing: that of the settings if unset.
+    """
     release = version("asset-enrichment")
     app = APIFlask("api", title=openapi.TITLE, version=release, docs_path=None, static_url_path="/assets")
     app.config["MAX_CONTENT_LENGTH"] = settings.api.max_request_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.extensions[EXTENSION] = open_resources(settings)
+    app.extensions[EXTENSION] = open_resources(settings, tracing)
     # In this order: a request has its id before anything may refuse it, and is counted when its answer is whole.
     metrics.install(app)
     envelope.install(app)
+    traces.install(app)
     auth.install(app)
     problems.install(app)
     openapi.install(app)

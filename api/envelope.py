@@ -46,6 +46,7 @@ def _open() -> None:
     given = request.headers.get(REQUEST_ID_HEADER, "")
     g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
     g.started = time.monotonic()
+    structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
 
 
@@ -62,5 +63,5 @@ def _close(response: Response) -> Response:
         status=response.status_code,
         duration_ms=round((time.monotonic() - g.started) * 1000, 1),
     )
-    structlog.contextvars.unbind_contextvars("request_id", "key_id")
+    structlog.contextvars.clear_contextvars()
     return response

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from werkzeug.datastructures import FileStorage
 
 from api.auth import key_id, owner_id
+from api.envelope import request_id
 from api.problems import FieldError, InvalidRequest, MalformedJson, UnsupportedContentType, UploadTooLarge
 from api.resources import resources
 from api.schemas import JobHeaders, JobRequest, UploadRequest
@@ -79,6 +80,8 @@ def _from_json(headers: JobHeaders) -> Submission:
         idempotency_key=headers.idempotency_key,
         webhook_url=webhook_address(asked.webhook_url),
         webhook_key_id=key_id(),
+        request_id=request_id(),
+        traceparent=resources().tracing.traceparent(),
     )
 
 
@@ -106,6 +109,8 @@ def _from_upload(headers: JobHeaders) -> Submission:
         idempotency_key=headers.idempotency_key,
         webhook_url=webhook_url,
         webhook_key_id=key_id(),
+        request_id=request_id(),
+        traceparent=resources().tracing.traceparent(),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+import structlog
 from apiflask import APIBlueprint
 from flask import Response, jsonify, url_for
 
@@ -55,6 +56,7 @@ def create_job(headers: JobHeaders) -> Response:
     if not is_repeat(resources().sessions, owner_id(), headers.idempotency_key):
         resources().quota.take(owner_id())
     job, is_new = submit(resources().sessions, resources().publisher, read_submission(headers))
+    structlog.contextvars.bind_contextvars(job_id=str(job.id))
     if is_new:
         resources().metrics.jobs_accepted.labels(job.lane, "upload" if job.is_upload else "address").inc()
     wait_s = wait_preference(headers.prefer)

@@ -17,6 +17,7 @@ from jobs.queue import Publisher
 from jobs.quotas import QueuedQuota
 from jobs.settings import Settings
 from jobs.storage import Storage, open_storage
+from jobs.tracing import Tracing, open_tracing
 
 EXTENSION = "enrich"
 
@@ -35,6 +36,7 @@ class Resources:
     quota: QueuedQuota
     guard: Guard
     metrics: ApiMetrics
+    tracing: Tracing
 
     def close(self) -> None:
         """Ends the waits and gives all connections back."""
@@ -42,10 +44,14 @@ class Resources:
         self.publisher.close()
         self.rate_limit.close()
         self.engine.dispose()
+        self.tracing.close()
 
 
-def open_resources(settings: Settings) -> Resources:
-    """Makes the set. Nothing is connected yet: each part connects when it is first used, after gunicorn's fork."""
+def open_resources(settings: Settings, tracing: Tracing | None = None) -> Resources:
+    """Makes the set. Nothing is connected yet: each part connects when it is first used, after gunicorn's fork.
+
+    tracing: that of the settings if unset.
+    """
     engine = make_engine(settings)
     sessions = make_sessions(engine)
     metrics = ApiMetrics()
@@ -63,6 +69,7 @@ def open_resources(settings: Settings) -> Resources:
         quota=QueuedQuota(sessions, settings.api.max_queued_jobs),
         guard=Guard(settings.fetch),
         metrics=metrics,
+        tracing=tracing or open_tracing(settings.tracing, "api"),
     )
 
 

@@ -18,6 +18,7 @@ from api.resources import resources_of
 from jobs.logs import configure_logs
 from jobs.loopback import refuse_exposure
 from jobs.settings import Settings
+from jobs.tracing import check_tracing
 
 KEEP_ALIVE_S = 75
 """Longer than the idle timeout of usual load balancers (60 s), or they would use a connection that we just closed."""
@@ -31,6 +32,7 @@ HEADERS_TIMEOUT_S = 10
 def serve(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT, then raises SystemExit. Raises StartError rather than be open to a network."""
     refuse_exposure(settings.api.host, require_key=settings.api.require_key)
+    check_tracing(settings.tracing)
     configure_logs(settings, "api")
     _Server(settings).run()
 

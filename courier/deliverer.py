@@ -18,9 +18,11 @@ from courier.sender import Sender
 from courier.settling import settle
 from jobs.database import Sessions
 from jobs.heartbeat import Heartbeat
-from jobs.logs import get_logger
+from jobs.logs import about, get_logger
 from jobs.metrics import CourierMetrics
 from jobs.settings import WebhookSettings
+from jobs.tracing import Attributes, Tracing
+from jobs.webhooks.documents import event_id
 
 log = get_logger(__name__)
 
@@ -43,7 +45,9 @@ class Deliverer:
         sender: Sender,
         metrics: CourierMetrics | None = None,
         pulse: Pulse | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
+        self._tracing = tracing or Tracing()
         self._metrics = metrics or CourierMetrics()
         self._pulse = pulse or Pulse(Heartbeat(None))
         self._settings = settings
@@ -121,11 +125,27 @@ class Deliverer:
         return len(takes) < len(waiting)
 
     def _attempt(self, due: Due) -> None:
+        with about(delivery_id=due.id, event_id=event_id(due.event_id), job_id=due.job_id, request_id=due.request_id):
+            self._inbox.put(self._make(due))
+
+    def _make(self, due: Due) -> Attempt:
+        ids = {"delivery_id": str(due.id), "endpoint_id": str(due.endpoint_id)}
         try:
-            self._inbox.put(self._sender.send(due))
+            with self._tracing.span("webhook attempt", ids, parent=due.traceparent, kind="client") as mark:
+                attempt = self._sender.send(due)
+                mark(_outcome(attempt))
         except Exception:  # a bug of ours: it is logged, counts as a failure, and leaves no place taken for ever
-            log.exception("webhook_attempt_crashed", delivery_id=str(due.id))
-            self._inbox.put(Attempt(due, dt.datetime.now(dt.UTC), 0.0, error="internal_error"))
+            log.exception("webhook_attempt_crashed")
+            return Attempt(due, dt.datetime.now(dt.UTC), 0.0, error="internal_error")
+        log.info(
+            "webhook_attempted",
+            endpoint_id=str(due.endpoint_id),
+            is_delivered=attempt.is_success,
+            status_code=attempt.status_code,
+            error=attempt.error,
+            latency_ms=round(attempt.latency_ms, 1),
+        )
+        return attempt
 
     def _finish(self) -> None:
         deadline = time.monotonic() + self._settings.grace_s
@@ -146,3 +166,10 @@ class Deliverer:
         if is_well != self._was_well:
             log.warning("webhooks_recovered" if is_well else "webhooks_failed", why=why)
         self._was_well = is_well
+
+
+def _outcome(attempt: Attempt) -> Attributes:
+    """What came of it, for its span."""
+    if attempt.status_code is None:
+        return {"error.type": attempt.error or "unknown"}
+    return {"http.response.status_code": attempt.status_code}

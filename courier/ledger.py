@@ -44,7 +44,10 @@ class Take:
 
 @dataclasses.dataclass(frozen=True)
 class Due:
-    """A delivery that is ours to attempt. `is_early`: before the schedule wants it. `secrets`: all that are valid."""
+    """A delivery that is ours to attempt. `is_early`: before the schedule wants it. `secrets`: all that are valid.
+
+    The last three are the job's that the event tells of, if it tells of one.
+    """
 
     id: uuid.UUID
     endpoint_id: uuid.UUID
@@ -57,6 +60,9 @@ class Due:
     is_early: bool
     is_one_off: bool
     trigger: Trigger
+    job_id: uuid.UUID | None = None
+    request_id: str | None = None
+    traceparent: str | None = None
 
 
 # A loose index scan: Postgres before 18 would read every pending row to find the few endpoints they belong to.
@@ -90,10 +96,11 @@ _CLAIM = """
         ) d
     )
     UPDATE webhook_delivery d SET claimed_until = now() + make_interval(secs => :lease_s)
-    FROM picked p, webhook_event v, webhook_endpoint e, webhook_secret s
+    FROM picked p, webhook_event v LEFT JOIN job j ON j.id = v.job_id, webhook_endpoint e, webhook_secret s
     WHERE d.id = p.id AND v.id = d.event_id AND e.id = d.endpoint_id AND s.id = e.secret_id
     RETURNING d.id, d.endpoint_id, d.owner_id, d.event_id, coalesce(d.url, e.url), v.body, s.current,
-              CASE WHEN s.previous_until > now() THEN s.previous END, d.step, d.scheduled_at > now(), e.is_one_off
+              CASE WHEN s.previous_until > now() THEN s.previous END, d.step, d.scheduled_at > now(), e.is_one_off,
+              v.job_id, j.request_id, j.traceparent
 """
 _CLAIM_DUE = text(_CLAIM.format(condition="AND next_attempt_at <= now()", order="next_attempt_at"))
 _CLAIM_OLDEST = text(_CLAIM.format(condition="", order="created_at"))
@@ -136,6 +143,9 @@ def _claim(session: Session, takes: Sequence[Take], lease_s: float, trigger: Tri
             is_early=row[9],
             is_one_off=row[10],
             trigger=trigger,
+            job_id=row[11],
+            request_id=row[12],
+            traceparent=row[13],
         )
         for row in rows
     ]

@@ -24,6 +24,7 @@ from jobs.metrics import CourierMetrics
 from jobs.queue import Publisher, QueueUnavailable
 from jobs.scraping import metrics_served
 from jobs.settings import Settings
+from jobs.tracing import Tracing, open_tracing
 from jobs.webhooks.events import CHANNEL
 
 log = get_logger(__name__)
@@ -36,12 +37,14 @@ LONGEST_PURGE_S = 1800.0
 def run(settings: Settings) -> int:
     """Runs until told to stop; answers the exit status: 1 when a loop ended by a fault of ours. Raises StartError."""
     configure_logs(settings, "courier")
+    tracing = open_tracing(settings.tracing, "courier")
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     with contextlib.ExitStack() as stack:
         metrics = CourierMetrics()
-        loops = _open_loops(settings, metrics, stopping, stack)
+        stack.callback(tracing.close)
+        loops = _open_loops(settings, metrics, tracing, stopping, stack)
         stack.enter_context(metrics_served(settings.metrics, metrics.registry))
         has_crashed = _run_all(stopping, loops)
     log.info("courier_stopped")
@@ -49,7 +52,11 @@ def run(settings: Settings) -> int:
 
 
 def _open_loops(
-    settings: Settings, metrics: CourierMetrics, stopping: threading.Event, stack: contextlib.ExitStack
+    settings: Settings,
+    metrics: CourierMetrics,
+    tracing: Tracing,
+    stopping: threading.Event,
+    stack: contextlib.ExitStack,
 ) -> dict[str, Callable[[], None]]:
     """Makes all that the loops work with; the stack gives it back. Answers what is to run in a thread each."""
     engine, publisher, client = make_engine(settings), Publisher(settings), make_client(settings)
@@ -57,7 +64,7 @@ def _open_loops(
         stack.callback(close)
     sessions = make_sessions(engine)
     pulse = Pulse(Heartbeat(settings.courier.heartbeat_file), {"purge": LONGEST_PURGE_S})
-    deliverer = Deliverer(settings.webhooks, sessions, Sender(client, settings.webhooks), metrics, pulse)
+    deliverer = Deliverer(settings.webhooks, sessions, Sender(client, settings.webhooks), metrics, pulse, tracing)
     listener = Listener(direct_url(settings), CHANNEL, heard=lambda _: deliverer.wake(), connected=deliverer.wake)
     stack.callback(listener.close)
     listener.start()

@@ -46,6 +46,8 @@ class Claim:
     retries: int
     crashes: int
     queued_ms: float
+    request_id: str | None = None
+    traceparent: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +120,8 @@ def _claim(job: Job, queued_ms: float) -> Claim:
         retries=job.retries,
         crashes=job.crashes,
         queued_ms=queued_ms,
+        request_id=job.request_id,
+        traceparent=job.traceparent,
     )
 
 

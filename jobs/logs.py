@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import AbstractContextManager
 from typing import cast
 
 import structlog
@@ -32,9 +33,17 @@ def get_logger(name: str) -> FilteringBoundLogger:
     return cast(FilteringBoundLogger, structlog.get_logger(name))
 
 
+def about(**ids: object) -> AbstractContextManager[None]:
+    """Adds the ids to every line of this thread while the block runs; those that are None are left out."""
+    known = {name: str(value) for name, value in ids.items() if value is not None}
+    return structlog.contextvars.bound_contextvars(**known)
+
+
 def configure_logs(settings: Settings, process: str) -> None:
     """Sends our events and the libraries' lines through one formatter to stderr. Call once per process."""
     shared: list[Processor] = [
+        # Not through the context: threads begin with an empty one.
+        lambda _, __, event: {"process": process, **event},
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -62,7 +71,6 @@ def configure_logs(settings: Settings, process: str) -> None:
     root.setLevel(settings.log_level.upper())
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
-    structlog.contextvars.bind_contextvars(process=process)
 
 
 def _renderer(settings: Settings) -> Processor:

@@ -193,6 +193,15 @@ class MetricsSettings(_Group):
     )
 
 
+class TracingSettings(_Group):
+    """Traces by OpenTelemetry; `pip install 'asset-enrichment[tracing]'`."""
+
+    endpoint: str | None = Field(
+        None, description="where traces go by OTLP over HTTP, such as `http://collector:4318/v1/traces`; none if unset"
+    )
+    sample_ratio: float = Field(1, ge=0, le=1, description="share of the traces that are kept; a caller's own decides")
+
+
 class Settings(BaseSettings):
     """The whole tree. Made once at the front door and handed down; nothing reads the environment by itself."""
 
@@ -210,6 +219,7 @@ class Settings(BaseSettings):
     webhooks: WebhookSettings = WebhookSettings()
     api: ApiSettings = ApiSettings()
     metrics: MetricsSettings = MetricsSettings()
+    tracing: TracingSettings = TracingSettings()
     log_format: Literal["json", "text"] = Field("json", description="`json` for machines, `text` for people")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
 

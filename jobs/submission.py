@@ -33,6 +33,8 @@ class Submission:
     idempotency_key: str | None = None
     webhook_url: str | None = None
     webhook_key_id: str | None = None
+    request_id: str | None = None
+    traceparent: str | None = None
 
     @property
     def digest(self) -> str:
@@ -79,6 +81,8 @@ def _insert(session: Session, submission: Submission, published_at: dt.datetime)
         request_digest=submission.digest if submission.idempotency_key else None,
         webhook_url=submission.webhook_url,
         webhook_key_id=submission.webhook_key_id,
+        request_id=submission.request_id,
+        traceparent=submission.traceparent,
         published_at=published_at,
     )
     statement = statement.on_conflict_do_nothing(index_elements=[Job.owner_id, Job.idempotency_key])

@@ -86,6 +86,10 @@ class Job(Base):
     # A one-off address to be told of the end, and the API key whose secret signs it. The query string may be a secret.
     webhook_url: Mapped[str | None]
     webhook_key_id: Mapped[str | None] = mapped_column(String(12))
+    # The request that made it, and the span its trace goes on from (W3C): here rather than in the message, which may be
+    # lost and made anew from the row.
+    request_id: Mapped[str | None] = mapped_column(String(64))
+    traceparent: Mapped[str | None] = mapped_column(String(55))
 
     # `attempt` is only the fence of the final write; what went wrong is counted apart.
     attempt: Mapped[int] = mapped_column(default=0)

@@ -13,6 +13,7 @@ from jobs.logs import get_logger
 from jobs.metrics import WorkerMetrics
 from jobs.settings import Settings
 from jobs.storage import open_storage
+from jobs.tracing import Tracing
 from model.answer import Answer
 from model.cores import available_cores
 from model.predictor import Predictor
@@ -29,7 +30,10 @@ log = get_logger(__name__)
 
 @contextlib.contextmanager
 def open_pipeline(
-    settings: Settings, metrics: WorkerMetrics, on_loaded: Callable[[Parts], None] = lambda parts: None
+    settings: Settings,
+    metrics: WorkerMetrics,
+    tracing: Tracing,
+    on_loaded: Callable[[Parts], None] = lambda parts: None,
 ) -> Iterator[Pipeline]:
     """Model, batcher, leases, connections, and the watch over them; closed in the opposite order.
 
@@ -65,6 +69,7 @@ def open_pipeline(
             batcher=batcher,
             leases=leases,
             decode_slots=BoundedSemaphore(available_cores()),
+            tracing=tracing,
         )
         on_loaded(parts)
         watch = Watch(lambda: batcher.is_hung() or not batcher.is_alive(), settings.worker.heartbeat_file)

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from jobs import lifecycle
 from jobs.errors import DeadlineExceeded, ModelUnavailable, Poison
 from jobs.lifecycle import Claim
-from jobs.logs import get_logger
+from jobs.logs import about, get_logger
 from jobs.queue import Publisher, QueueUnavailable
 from jobs.tables import Status
 from worker.isolation import End, Isolation
@@ -76,10 +76,12 @@ class Chunks:
                 if not self._is_suspect(each)
             }
             for claim in filter(self._is_suspect, claims):
-                self._tally.count(claim, self._run_alone(claim, ends_at), claimed_at)
+                with about(job_id=claim.id, request_id=claim.request_id):
+                    self._tally.count(claim, self._run_alone(claim, ends_at), claimed_at)
             self._wait(running.keys(), ends_at)
             for future, claim in running.items():
-                self._tally.count(claim, self._settle(future, claim), claimed_at)
+                with about(job_id=claim.id, request_id=claim.request_id):
+                    self._tally.count(claim, self._settle(future, claim), claimed_at)
 
     def _claim(self, job_ids: Sequence[uuid.UUID], ends_at: float) -> list[Claim]:
         def claim() -> list[Claim]:
@@ -95,7 +97,8 @@ class Chunks:
         return self._letting_go.is_set() or time.monotonic() > ends_at
 
     def _run_one(self, claim: Claim, claimed_at: float) -> None:
-        ended = self._give_back(claim) if self._stopping.is_set() else self._pipeline.run(claim)
+        with about(job_id=claim.id, request_id=claim.request_id):
+            ended = self._give_back(claim) if self._stopping.is_set() else self._pipeline.run(claim)
         self._tally.count(claim, ended, claimed_at)
 
     def _run_alone(self, claim: Claim, ends_at: float) -> Ended | None:

@@ -35,7 +35,7 @@ class LeaseKeeper:
         self._sessions = sessions
         self._lease_s = lease_s
         self._renew_every_s = renew_every_s
-        self._held: dict[uuid.UUID, int] = {}
+        self._held: dict[uuid.UUID, Claim] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
@@ -51,7 +51,7 @@ class LeaseKeeper:
     def hold(self, claims: Sequence[Claim]) -> Iterator[None]:
         """Renews the claims' leases for as long as the block runs, or until `drop`."""
         with self._lock:
-            self._held |= {claim.id: claim.attempt for claim in claims}
+            self._held |= {claim.id: claim for claim in claims}
         try:
             yield
         finally:
@@ -61,13 +61,17 @@ class LeaseKeeper:
     def drop(self, claim: Claim) -> None:
         """Ends the renewing of one claim, unless a later attempt at the same job is held by now."""
         with self._lock:
-            if self._held.get(claim.id) == claim.attempt:
+            if self._holds(claim):
                 del self._held[claim.id]
 
     def is_held(self, claim: Claim) -> bool:
         """Whether the job was still ours at the last renewal."""
         with self._lock:
-            return self._held.get(claim.id) == claim.attempt
+            return self._holds(claim)
+
+    def _holds(self, claim: Claim) -> bool:
+        held = self._held.get(claim.id)
+        return held is not None and held.attempt == claim.attempt
 
     def count(self) -> int:
         """How many jobs are held."""
@@ -84,14 +88,14 @@ class LeaseKeeper:
     def renew(self) -> None:
         """Renews all that is held, in one statement. What Postgres no longer knows as ours is dropped."""
         with self._lock:
-            held = list(self._held.items())
+            held = list(self._held.values())
         if not held:
             return
         with self._sessions.begin() as session:
-            ours = lifecycle.renew(session, held, self._lease_s)
+            ours = lifecycle.renew(session, [(claim.id, claim.attempt) for claim in held], self._lease_s)
         with self._lock:
-            for job_id, attempt in held:
-                if job_id not in ours and self._held.get(job_id) == attempt:
-                    del self._held[job_id]
+            for claim in held:
+                if claim.id not in ours and self._holds(claim):
+                    del self._held[claim.id]
                     self._on_lost()
-                    log.info("lease_lost", job_id=str(job_id))
+                    log.info("lease_lost", job_id=str(claim.id), request_id=claim.request_id)

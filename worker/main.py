@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -19,6 +20,7 @@ from jobs.queue import MESSAGE_VERSION, TASK_NAME, make_celery, queue_name
 from jobs.scraping import metrics_served
 from jobs.settings import Settings
 from jobs.tables import Lane
+from jobs.tracing import open_tracing
 from worker.acks import LoudRequest
 from worker.chunks import Chunks
 from worker.drain import Drain, leave
@@ -39,8 +41,12 @@ def run(settings: Settings, lane: str) -> int:
     signals.setup_logging.connect(_keep_our_logging, weak=False)
     # Celery warns against root because of pickled messages; we accept JSON only.
     warnings.filterwarnings("ignore", category=SecurityWarning)
-    metrics = WorkerMetrics()
-    with metrics_served(settings.metrics, metrics.registry), open_runtime(settings, Lane(lane), metrics) as runtime:
+    metrics, tracing = WorkerMetrics(), open_tracing(settings.tracing, "worker")
+    with (
+        metrics_served(settings.metrics, metrics.registry),
+        contextlib.closing(tracing),
+        open_runtime(settings, Lane(lane), metrics, tracing) as runtime,
+    ):
         app = make_worker_app(settings, Lane(lane), runtime.chunks)
         drain = Drain(runtime.chunks.stop, runtime.chunks.let_go, settings.worker.grace_s)
         signals.worker_shutting_down.connect(lambda **_: drain.begin(), weak=False)

@@ -15,9 +15,10 @@ from jobs import lifecycle, queries
 from jobs.database import Sessions
 from jobs.errors import DeadlineExceeded, InternalError, JobError
 from jobs.lifecycle import Claim, Outcome, SeenAsset
-from jobs.logs import get_logger
+from jobs.logs import about, get_logger
 from jobs.settings import Settings
 from jobs.tables import Status
+from jobs.tracing import Tracing
 from model.answer import Answer
 from model.predictor import Predictor
 from model.preprocessing import Pixels
@@ -49,6 +50,7 @@ class Parts:
     leases: LeaseKeeper
     # Decoding is processor work on large buffers: more at once than cores would only cost memory.
     decode_slots: BoundedSemaphore
+    tracing: Tracing
 
 
 class Pipeline:
@@ -59,6 +61,14 @@ class Pipeline:
 
     def run(self, claim: Claim) -> Ended | None:
         """Brings one claimed job to its end: answered, failed, or put back for another try. None = it was let go."""
+        ids = {"job_id": str(claim.id), "lane": claim.lane.value, "attempt": claim.attempt}
+        span = self.parts.tracing.span("job", ids, parent=claim.traceparent, kind="consumer")
+        with about(job_id=claim.id, request_id=claim.request_id), span as mark:
+            ended = self._run(claim)
+            mark({"status": ended.status, "code": ended.code} if ended else {"status": "let_go"})
+        return ended
+
+    def _run(self, claim: Claim) -> Ended | None:
         timings: dict[str, Any] = {"queued_ms": round(claim.queued_ms, 1)}
         try:
             metadata = self._enrich(claim, timings)
@@ -74,12 +84,12 @@ class Pipeline:
         return Ended(Status.SUCCEEDED, timings=timings, metadata=metadata)
 
     def _enrich(self, claim: Claim, timings: dict[str, Any]) -> dict[str, Any]:
-        with _timed(timings, "fetch_ms"):
+        with self._stage(timings, "fetch"):
             data = self.parts.fetcher.fetch(claim.address, is_upload=claim.is_upload).body
         sha256 = hashlib.sha256(data).hexdigest()
         asset, outcome = self._stored_answer(claim, sha256) or self._predict(claim, data, sha256, timings)
         outcome = dataclasses.replace(outcome, timings=_complete(timings))
-        with _timed(timings, "finish_ms"):
+        with self._stage(timings, "finish"):
             self._finish(claim, asset, outcome)
         return outcome.metadata
 
@@ -95,17 +105,19 @@ class Pipeline:
 
     def _predict(self, claim: Claim, data: bytes, sha256: str, timings: dict[str, Any]) -> tuple[SeenAsset, Outcome]:
         self._check_held(claim)
-        with _timed(timings, "decode_ms"), self.parts.decode_slots:
+        with self._stage(timings, "decode"), self.parts.decode_slots:
             picture = prepare(data, self.parts.predictor, self.parts.settings.decode)
         self._check_held(claim)
         asset = SeenAsset(sha256, picture.width, picture.height, picture.format, len(data))
         return asset, self._outcome(self._answer(picture.pixels, timings))
 
     def _answer(self, pixels: Pixels, timings: dict[str, Any]) -> Answer:
-        try:
-            item = self.parts.batcher.submit(pixels).result(self.parts.settings.worker.batch_deadline_s)
-        except concurrent.futures.TimeoutError as error:
-            raise DeadlineExceeded("the model did not answer in time; the job is tried again") from error
+        with self.parts.tracing.span("predict") as mark:
+            try:
+                item = self.parts.batcher.submit(pixels).result(self.parts.settings.worker.batch_deadline_s)
+            except concurrent.futures.TimeoutError as error:
+                raise DeadlineExceeded("the model did not answer in time; the job is tried again") from error
+            mark({"batch_size": item.batch_size, "model_ms": item.model_ms})
         caption_ms = item.output.caption_ms
         timings |= {"model_ms": round(item.model_ms - caption_ms, 1), "caption_ms": round(caption_ms, 1)}
         timings["batch_size"] = item.batch_size
@@ -161,6 +173,15 @@ class Pipeline:
         with self.parts.sessions.begin() as session:
             return lifecycle.fail_or_retry(session, claim, error, self.parts.settings.jobs)
 
+    @contextlib.contextmanager
+    def _stage(self, timings: dict[str, Any], name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            with self.parts.tracing.span(name):
+                yield
+        finally:
+            timings[f"{name}_ms"] = round((time.perf_counter() - started) * 1000, 1)
+
     def _outlast(self, claim: Claim, action: Callable[[], T]) -> T:
         # While Postgres is away nobody can take the job from us: what we know of it is kept until it returns.
         return outlast(action, lambda: not self.parts.leases.is_held(claim))
@@ -169,12 +190,3 @@ class Pipeline:
 def _complete(timings: dict[str, Any]) -> dict[str, Any]:
     """All keys of `timings`, so that a stored answer has the form of a fresh one (batch size 0: no model ran)."""
     return {"queued_ms": 0, "fetch_ms": 0, "decode_ms": 0, "model_ms": 0, "caption_ms": 0, "batch_size": 0} | timings
-
-
-@contextlib.contextmanager
-def _timed(timings: dict[str, Any], key: str) -> Iterator[None]:
-    started = time.perf_counter()
-    try:
-        yield
-    finally:
-        timings[key] = round((time.perf_counter() - started) * 1000, 1)

@@ -13,6 +13,7 @@ from jobs.metrics import WorkerMetrics
 from jobs.queue import Publisher
 from jobs.settings import Settings
 from jobs.tables import Lane
+from jobs.tracing import Tracing
 from model.bundle import Bundle
 from worker.assembly import open_pipeline
 from worker.chunks import Chunks
@@ -29,10 +30,12 @@ class Runtime:
 
 
 @contextlib.contextmanager
-def open_runtime(settings: Settings, lane: Lane, metrics: WorkerMetrics) -> Iterator[Runtime]:
+def open_runtime(
+    settings: Settings, lane: Lane, metrics: WorkerMetrics, tracing: Tracing | None = None
+) -> Iterator[Runtime]:
     """Loads the model, tells the record of it, starts the threads; undoes all of it at the end."""
     with contextlib.ExitStack() as stack:
-        pipeline = stack.enter_context(open_pipeline(settings, metrics, on_loaded=register))
+        pipeline = stack.enter_context(open_pipeline(settings, metrics, tracing or Tracing(), on_loaded=register))
         predictor = pipeline.parts.predictor
         tell_bundle(metrics, predictor.bundle, predictor.device)
         serve_lane(metrics, lane, pipeline.parts.leases.count)

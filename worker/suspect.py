@@ -7,6 +7,7 @@ died, the next one gets a new process.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -16,6 +17,7 @@ from multiprocessing.connection import Connection
 from jobs.logs import configure_logs, get_logger
 from jobs.metrics import WorkerMetrics
 from jobs.settings import Settings
+from jobs.tracing import open_tracing
 from worker.assembly import open_pipeline
 
 log = get_logger(__name__)
@@ -35,7 +37,8 @@ def serve(settings: Settings, connection: Connection) -> None:
     threading.Thread(target=_die_with_parent, name="parent", daemon=True).start()
     configure_logs(settings, "worker.suspect")
     # Nobody reads the child's metrics: what it answers is counted by its parent.
-    with open_pipeline(_small(settings), WorkerMetrics()) as pipeline:
+    tracing = open_tracing(settings.tracing, "worker")
+    with contextlib.closing(tracing), open_pipeline(_small(settings), WorkerMetrics(), tracing) as pipeline:
         try:
             while connection.poll(IDLE_S):
                 claim = connection.recv()

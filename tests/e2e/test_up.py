@@ -20,10 +20,12 @@ import urllib3
 from moto.server import ThreadedMotoServer
 
 from jobs.embedded.server import free_port
+from jobs.metrics import LANES
 from model.answer import METADATA_KEYS
 from tests import pictures
 from tests.image_server import ImageServer
 from tests.processes import ROOT, wait_until
+from tests.scraper import assert_usual, scrape
 from train.tiny import make_tiny_bundle
 
 pytestmark = [
@@ -33,6 +35,8 @@ pytestmark = [
 ]
 ENRICH = [sys.executable, str(ROOT / "enrich.py")]
 START_TIMEOUT_S = 120
+# Three in a row; below the range from which the system gives out ports.
+METRICS_PORT = 20_000 + os.getpid() % 10_000
 
 
 @dataclass
@@ -90,14 +94,14 @@ def images() -> Iterator[ImageServer]:
 
 
 @contextlib.contextmanager
-def running_up(data_dir: Path, bundle: Path, port: int, **variables: str) -> Iterator[Service]:
+def running_up(data_dir: Path, bundle: Path, port: int, *options: str, **variables: str) -> Iterator[Service]:
     """`enrich up` in a process group of its own, as from a terminal; what is left at the end is killed."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("ENRICH_")}
     environment |= {"ENRICH_WORKER__BUNDLE": str(bundle), "ENRICH_FETCH__PORTS": "[]", **variables}
     output = data_dir.parent / f"output-{port}"
     with output.open("ab") as stream:
         process = subprocess.Popen(
-            [*ENRICH, "up", "--data-dir", str(data_dir), "--port", str(port)],
+            [*ENRICH, "up", "--data-dir", str(data_dir), "--port", str(port), *options],
             env=environment,
             stdout=stream,
             stderr=subprocess.STDOUT,
@@ -135,7 +139,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, bundle: Path, s3_url: str)
         "ENRICH_S3__ACCESS_KEY_ID": "test",
         "ENRICH_S3__SECRET_ACCESS_KEY": "test",
     }
-    with running_up(data_dir, bundle, free_port(), **s3) as service:
+    with running_up(data_dir, bundle, free_port(), "--metrics-port", str(METRICS_PORT), **s3) as service:
         yield service
         # A start is dear, so this one's end is a test as well: who kills only the parent has killed all.
         family = service.family()
@@ -178,6 +182,28 @@ def test_the_start_up_lines_tell_where_to_look(service: Service) -> None:
     assert "127.0.0.0/8" in output
 
 
+def test_every_process_can_be_scraped(service: Service, images: ImageServer) -> None:
+    assert_answered(service.post(images.url("/good.jpg?scraped"), Prefer="wait=30"))
+    assert_usual(scrape(service.base), "api")
+    assert scrape(service.base).value("enrich_jobs_accepted_total", lane="interactive", kind="address") > 0
+    for number, lane in enumerate(LANES):
+        worker = scrape(f"http://127.0.0.1:{METRICS_PORT + number}")
+        assert_usual(worker, "worker")
+        assert worker.label("enrich_jobs_in_progress", "lane") == {lane}
+    courier = scrape(f"http://127.0.0.1:{METRICS_PORT + 2}")
+    assert_usual(courier, "courier")
+    assert courier.value("enrich_queue_depth", lane="interactive") == 0
+    assert f"ports {METRICS_PORT} to {METRICS_PORT + 2} for the others" in service.output.read_text()
+
+
+def test_taken_ports_for_metrics_are_told_before_anything_is_started(service: Service, tmp_path: Path) -> None:
+    refused = up_briefly(tmp_path / "other", free_port(), "--metrics-port", str(METRICS_PORT - 1))
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(f"enrich: Port {METRICS_PORT} on 127.0.0.1 is taken")
+    assert "--metrics-port" in refused.stderr
+    assert not (tmp_path / "other").exists()
+
+
 def test_submit_waits_for_answers_and_tells_failures(service: Service, images: ImageServer, tmp_path: Path) -> None:
     picture = tmp_path / "picture.jpg"
     picture.write_bytes(pictures.jpeg(quality=80))
@@ -206,9 +232,9 @@ def test_a_second_one_on_the_same_port_or_folder_is_refused_in_one_sentence(serv
     assert len(same_folder.stderr.splitlines()) == 1
 
 
-def up_briefly(data_dir: Path, port: int) -> subprocess.CompletedProcess[str]:
+def up_briefly(data_dir: Path, port: int, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*ENRICH, "up", "--data-dir", str(data_dir), "--port", str(port)],
+        [*ENRICH, "up", "--data-dir", str(data_dir), "--port", str(port), *options],
         capture_output=True,
         text=True,
         check=False,
