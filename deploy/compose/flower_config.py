@@ -1,0 +1,7 @@
+"""Celery's configuration for Flower in docker-compose.yml: the lanes' lists, so that its broker page counts them.
+
+Our workers answer no remote control and send no events (they would pile up in Redis), so its other pages stay empty.
+"""
+
+task_default_queue = "enrich"
+task_queues = {"enrich": {}, "enrich.bulk": {}}
