@@ -38,7 +38,7 @@ build() { # DOCKERFILE TAG OPTION…
         docker build --quiet "${arguments[@]}"
     else
         # The docker format, because the other one has no health check.
-        buildah build --isolation chroot --format docker --layers --quiet "${arguments[@]}"
+        buildah build --isolation chroot --format docker --layers --force-rm --quiet "${arguments[@]}"
     fi >/dev/null
 }
 

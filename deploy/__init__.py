@@ -1,0 +1,1 @@
+"""What brings the service to machines other than one's own, and eyes on it."""
