@@ -38,6 +38,7 @@ class ImageRoot:
     entrypoint: tuple[str, ...]
     user: str
     folder: str
+    healthcheck: tuple[str, ...]
 
     def command(
         self, *arguments: str, environment: Mapping[str, str], entrypoint: tuple[str, ...] | None = None
@@ -54,6 +55,16 @@ class ImageRoot:
             *(self.entrypoint if entrypoint is None else entrypoint),
             *arguments,
         ]
+
+    def is_healthy(self, pid: int, environment: Mapping[str, str]) -> bool:
+        """Whether the image's own health check passes beside the process `pid`, which `command` started."""
+        variables = [f"{name}={value}" for name, value in {**self.environment, **environment}.items()]
+        inside = ["nsenter", "--target", str(pid), "--mount", "--root", "/usr/bin/env", "-i", *variables]
+        return subprocess.run([*inside, *self.healthcheck], check=False, capture_output=True).returncode == 0  # noqa: S603
+
+
+def _as_command(test: list[str]) -> tuple[str, ...]:
+    return ("/bin/sh", "-c", test[1]) if test[0] == "CMD-SHELL" else tuple(test[1:])
 
 
 @contextlib.contextmanager
@@ -74,6 +85,7 @@ def mounted(image: str) -> Iterator[ImageRoot]:
             entrypoint=tuple(config["Entrypoint"]),
             user=config["User"],
             folder=config["WorkingDir"],
+            healthcheck=_as_command(config["Healthcheck"]["Test"]),
         )
     finally:
         subprocess.run(["buildah", "rm", container], check=False, stdout=subprocess.DEVNULL)  # noqa: S603, S607

@@ -36,7 +36,7 @@ for image in asset-enrichment-api:latest asset-enrichment-worker:cpu asset-enric
     chmod +x "$scratch/python"
     name=build/sbom-$(echo "${image%:latest}" | tr : -).json
     cyclonedx-py environment --output-reproducible --output-format JSON --output-file "$name" "$scratch/python"
-    python3 -c 'import json, sys; print(f"{sys.argv[1]}: {len(json.load(open(sys.argv[1]))["components"])} packages")' "$name"
+    python3 -c 'import json, sys; print(sys.argv[1] + ":", len(json.load(open(sys.argv[1]))["components"]), "packages")' "$name"
     release
     found=1
 done

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import signal
 import socket
 import subprocess
@@ -45,17 +46,17 @@ def main(api_image: str, worker_image: str) -> None:
         settings = stack.enter_context(servers(folder))
         port = free_port()
         settings["ENRICH_API__PORT"] = str(port)
+        logging.getLogger("werkzeug").setLevel(logging.WARNING)  # moto's line for each request
         prepare(api_root, settings)
         key = output_of(api_root, settings, "keys", "create", "--owner", "trial", "--name", "trial")
         api = stack.enter_context(running("api", api_root, settings, folder, "api"))
         courier = stack.enter_context(running("courier", api_root, settings, folder, "courier"))
         worker = stack.enter_context(running("worker", worker_root, settings, folder, "worker"))
-        wait_until("the API answers", lambda: answers(port), api, courier, worker)
-        # The image's own HEALTHCHECK looks at this file.
-        heartbeat = Path(f"/proc/{worker.pid}/root{worker_root.environment['ENRICH_WORKER__HEARTBEAT_FILE']}")
-        wait_until("the worker's heartbeat is there", heartbeat.exists, api, courier, worker)
+        started = (api, courier, worker)
+        wait_until("the api is healthy", lambda: api_root.is_healthy(api.pid, settings), *started)
+        wait_until("the worker is healthy", lambda: worker_root.is_healthy(worker.pid, settings), *started)
         for name, process in (("api", api), ("courier", courier), ("worker", worker)):
-            click.echo(f"{name}: {identity(process)}")
+            click.echo(f"{name}: healthy, {identity(process)}" if name != "courier" else f"{name}: {identity(process)}")
         serve_one(f"http://127.0.0.1:{port}", key, folder)
 
 
@@ -147,14 +148,6 @@ def wait_until(what: str, is_so: Callable[[], bool], *processes: subprocess.Pope
         if time.monotonic() > give_up_at:
             raise SystemExit(f"{START_S:g} s were not enough until {what}")
         time.sleep(0.5)
-
-
-def answers(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
 
 
 def free_port() -> int:
