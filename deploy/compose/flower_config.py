@@ -3,5 +3,7 @@
 Our workers answer no remote control and send no events (they would pile up in Redis), so its other pages stay empty.
 """
 
+from kombu import Queue
+
 task_default_queue = "enrich"
-task_queues = {"enrich": {}, "enrich.bulk": {}}
+task_queues = [Queue("enrich"), Queue("enrich.bulk")]

@@ -233,7 +233,7 @@ def test_flower_counts_our_queues() -> None:
     names: dict[str, Any] = {}
     source = (ROOT / "deploy" / "compose" / "flower_config.py").read_text(encoding="utf-8")
     exec(compile(source, "flower_config.py", "exec"), names)
-    assert set(names["task_queues"]) == {queue_name(lane) for lane in Lane}
+    assert {queue.name for queue in names["task_queues"]} == {queue_name(lane) for lane in Lane}
 
 
 def test_a_real_server_takes_the_valkey_configuration(tmp_path: Path) -> None:
