@@ -10,7 +10,7 @@ DEV := $(VENV)/.dev-installed
 export UV_LINK_MODE ?= hardlink
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench bench-webhooks chaos fuzz fix lock evaluate simulate dashboard clean
+.PHONY: help run test check bench bench-webhooks chaos fuzz fix lock evaluate simulate dashboard images sbom clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,9 +66,16 @@ simulate: $(DEV) ## replay loads through the shipped scaling values: waits, GPU-
 dashboard: $(DEV) ## write Grafana's dashboard from deploy/monitoring
 	@$(BIN)/python -m deploy.monitoring.dashboard
 
-lock: $(BIN)/uv ## resolve pyproject.toml again into requirements.lock
+lock: $(BIN)/uv ## resolve pyproject.toml again into requirements.lock and the images' own
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra dev \
 		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
+	@UV=$(BIN)/uv UV_VERSION=$(UV_VERSION) deploy/images/lock.sh
+
+images: ## build the container images and print their sizes; TARGETS="api cpu" leaves out the large one
+	@deploy/images/build.sh $(TARGETS)
+
+sbom: $(DEV) ## write build/sbom-IMAGE.json for each image that was built: its packages, as CycloneDX
+	@PATH="$(CURDIR)/$(BIN):$$PATH" deploy/images/sbom.sh
 
 clean: ## remove the virtual environment and all caches
 	@rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

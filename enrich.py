@@ -147,11 +147,13 @@ def migrate() -> None:
 def keys(context: click.Context, data_dir: Path | None) -> None:
     """Make, list and revoke API keys."""
     from jobs.database import make_engine, make_sessions
-    from jobs.embedded.errors import StartError
-    from jobs.embedded.postgres import settings_of_running
 
     settings = read_settings()
     if data_dir is not None:
+        # Only here: where the servers run elsewhere, what the extra `embedded` brings is not installed.
+        from jobs.embedded.errors import StartError
+        from jobs.embedded.postgres import settings_of_running
+
         with told_plainly(StartError):
             settings = settings_of_running(settings, data_dir)
     engine = make_engine(settings)

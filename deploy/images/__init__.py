@@ -1,0 +1,1 @@
+"""Building the container images, and trying them where there is no engine."""

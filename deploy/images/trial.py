@@ -1,0 +1,172 @@
+"""One picture through the built images: api, courier and worker run from their images' files, as their user.
+
+    python -m deploy.images.trial [--worker asset-enrichment-worker:gpu]        as root, after `make images`
+
+Postgres and Redis are the embedded ones, the S3 service is moto's: all of this environment. The worker runs both lanes.
+Where there is a Docker engine, `docker compose up` is the trial.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import click
+from moto.server import ThreadedMotoServer
+from PIL import Image, ImageDraw
+
+from deploy.images.roots import ImageRoot, mounted
+from jobs.client import Client
+from jobs.embedded.postgres import EmbeddedPostgres
+from jobs.embedded.redis import EmbeddedRedis
+
+MAKE_BUCKET = Path(__file__).parent.parent / "compose" / "make_bucket.py"
+START_S = 120.0
+STOP_S = 40.0
+
+
+@click.command()
+@click.option("--api", "api_image", default="asset-enrichment-api:latest", show_default=True)
+@click.option("--worker", "worker_image", default="asset-enrichment-worker:cpu", show_default=True)
+def main(api_image: str, worker_image: str) -> None:
+    """Serve one picture from the built images, and print the answer."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="enrich-trial-")))
+        api_root = stack.enter_context(mounted(api_image))
+        worker_root = stack.enter_context(mounted(worker_image))
+        settings = stack.enter_context(servers(folder))
+        port = free_port()
+        settings["ENRICH_API__PORT"] = str(port)
+        logging.getLogger("werkzeug").setLevel(logging.WARNING)  # moto's line for each request
+        prepare(api_root, settings)
+        key = output_of(api_root, settings, "keys", "create", "--owner", "trial", "--name", "trial")
+        api = stack.enter_context(running("api", api_root, settings, folder, "api"))
+        courier = stack.enter_context(running("courier", api_root, settings, folder, "courier"))
+        worker = stack.enter_context(running("worker", worker_root, settings, folder, "worker"))
+        started = (api, courier, worker)
+        wait_until("the api is healthy", lambda: api_root.is_healthy(api.pid, settings), *started)
+        wait_until("the worker is healthy", lambda: worker_root.is_healthy(worker.pid, settings), *started)
+        for name, process in (("api", api), ("courier", courier), ("worker", worker)):
+            click.echo(f"{name}: healthy, {identity(process)}" if name != "courier" else f"{name}: {identity(process)}")
+        serve_one(f"http://127.0.0.1:{port}", key, folder)
+
+
+def serve_one(base_url: str, key: str, folder: Path) -> None:
+    """Submits a drawn picture and prints the answer; raises SystemExit when it did not succeed."""
+    picture = folder / "drawn.jpg"
+    picture.write_bytes(drawn_jpeg())
+    for document in Client(base_url, key).submit_all([str(picture)], external_id="trial", wait=True):
+        click.echo(json.dumps(document, ensure_ascii=False))
+        if document.get("status") != "succeeded":
+            raise SystemExit("the job did not succeed")
+
+
+@contextlib.contextmanager
+def servers(folder: Path) -> Iterator[dict[str, str]]:
+    """Postgres, Redis and S3 while the block runs, as settings of ours."""
+    with EmbeddedPostgres(folder / "postgres", durable=False) as postgres, EmbeddedRedis(folder / "redis") as redis:
+        store = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        store.start()
+        try:
+            host, port = store.get_host_and_port()
+            yield {
+                "ENRICH_DATABASE__URL": postgres.url,
+                "ENRICH_QUEUE__URL": redis.url,
+                "ENRICH_STORAGE__KIND": "s3",
+                "ENRICH_STORAGE__BUCKET": "enrich",
+                "ENRICH_S3__ENDPOINT_URL": f"http://{host}:{port}",
+                "ENRICH_S3__ACCESS_KEY_ID": "trial",
+                "ENRICH_S3__SECRET_ACCESS_KEY": "trial",
+            }
+        finally:
+            store.stop()
+
+
+def prepare(api_root: ImageRoot, settings: Mapping[str, str]) -> None:
+    """What docker-compose.yml does once: the schema, and the bucket of the uploads."""
+    output_of(api_root, settings, "migrate")
+    with MAKE_BUCKET.open("rb") as script:
+        command = api_root.command(environment=settings, entrypoint=("tini", "--", "python", "-"))
+        subprocess.run(command, stdin=script, check=True)  # noqa: S603 - our own image
+
+
+def output_of(root: ImageRoot, settings: Mapping[str, str], *arguments: str) -> str:
+    """What a command in the image prints; its complaints go to ours."""
+    command = root.command(*arguments, environment=settings)
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()  # noqa: S603
+
+
+@contextlib.contextmanager
+def running(
+    name: str, root: ImageRoot, settings: Mapping[str, str], folder: Path, *arguments: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process from the image while the block runs; it must then end in order on SIGTERM."""
+    log = folder / f"{name}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603
+            root.command(*arguments, environment=settings), stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        yield process
+        process.send_signal(signal.SIGTERM)
+        status = process.wait(timeout=STOP_S)
+        click.echo(f"{name}: exit status {status} after SIGTERM")
+    except BaseException:
+        click.echo(f"the last lines of {name}:\n{log.read_text(errors='replace')[-2000:]}", err=True)
+        raise
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def identity(process: subprocess.Popen[bytes]) -> str:
+    """Who the process is, and whether it may write to its root: from the kernel, not from what we asked for."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    owner = next(line.split()[1] for line in status.splitlines() if line.startswith("Uid:"))
+    mounts = Path(f"/proc/{process.pid}/mountinfo").read_text().splitlines()
+    root = next(fields for fields in map(str.split, mounts) if fields[4] == "/")
+    access = "read-only" if "ro" in root[5].split(",") else "writable"
+    return f"pid {process.pid}, uid {owner}, root file system {access}"
+
+
+def wait_until(what: str, is_so: Callable[[], bool], *processes: subprocess.Popen[bytes]) -> None:
+    """Looks every half second; raises SystemExit when it takes too long or a process ends."""
+    give_up_at = time.monotonic() + START_S
+    while not is_so():
+        if any(process.poll() is not None for process in processes):
+            raise SystemExit(f"a process ended before {what}")
+        if time.monotonic() > give_up_at:
+            raise SystemExit(f"{START_S:g} s were not enough until {what}")
+        time.sleep(0.5)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def drawn_jpeg() -> bytes:
+    """A blue T-shirt on white, more or less."""
+    image = Image.new("RGB", (600, 800), "white")
+    draw = ImageDraw.Draw(image)
+    draw.polygon([(180, 150), (420, 150), (560, 300), (480, 370), (430, 310), (430, 680), (170, 680), (170, 310),
+                  (120, 370), (40, 300)], fill=(30, 60, 160))  # fmt: skip
+    draw.pieslice((240, 100, 360, 210), 0, 180, fill="white")
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    main()
