@@ -347,9 +347,23 @@ def _cell(value: object) -> str:
     return "-" if value is None else ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
+OURS = frozenset({"api", "courier", "deploy", "jobs", "model", "train", "worker"})
+
+
 def main() -> None:
-    """Entry of the console script."""
-    cli(prog_name="enrich")
+    """Entry of the console script. An installation without what a command needs is told so in a sentence."""
+    try:
+        cli(prog_name="enrich")
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if not package or package in OURS:
+            raise
+        click.echo(
+            f"enrich: the package {package}, which this command needs, is not installed here: "
+            "install asset-enrichment with the extra `api`, `worker`, `embedded` or `tracing`.",
+            err=True,
+        )
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -76,3 +76,13 @@ def test_the_help_loads_none_of_the_parts() -> None:
         json.loads(done.stdout.replace("'", '"'))
     )
     assert "predict" in enrich("--help").stdout
+
+
+@pytest.mark.parametrize(("command", "package"), [("worker --lane bulk", "celery"), ("api", "apiflask")])
+def test_an_installation_without_the_extra_is_told_so(command: str, package: str) -> None:
+    """As the api's image has no worker in it, and the other way round."""
+    code = f"import sys, enrich; sys.modules[{package!r}] = None; sys.argv[1:] = {command.split()!r}; enrich.main()"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"enrich: the package {package}, which this command needs, is not installed here")
+    assert len(done.stderr.splitlines()) == 1
