@@ -133,7 +133,7 @@ def _table(study: Study, names: Sequence[str], json_file: Path | None, folder: P
         click.echo(report.plain(report.HEADINGS, report.lines(found)))
         click.echo("\n".join(["", *report.unfinished(found), report.legend(study.assumptions)]))
     if json_file:
-        json_file.write_text(report.as_json(study, found), encoding="utf-8")
+        json_file.write_text(study.as_json(found), encoding="utf-8")
     if folder:
         for each in runs.values():
             click.echo(f"wrote {plots.draw(each[0], folder)}", err=True)

@@ -143,6 +143,14 @@ def _silent(handler: _Handler, rest: str) -> None:
     handler.close_connection = True
 
 
+def _slow(handler: _Handler, rest: str) -> None:
+    """/slow/SECONDS/NUMBER: a picture after so long, whose bytes are its own: no stored answer fits it."""
+    seconds, _, number = rest.partition("/")
+    handler.pause(float(seconds))
+    # Bytes after the end of a JPEG are no part of the picture.
+    handler.answer(pictures.jpeg() + number.encode(), Content_Type="image/jpeg")
+
+
 def _redirect(handler: _Handler, rest: str) -> None:
     """/redirect/N: N more redirects, then the picture."""
     left = int(rest)
@@ -239,6 +247,7 @@ _ROUTES: dict[str, Callable[[_Handler, str], None]] = {
     "drip": _drip,
     "drip-headers": _drip_headers,
     "silent": _silent,
+    "slow": _slow,
     "redirect": _redirect,
     "loop": _loop,
     "redirect-to": _redirect_to,

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from deploy.simulation.assumptions import Assumptions
 from deploy.simulation.figures import Row
 from deploy.simulation.load import Load
 from deploy.simulation.scaled_object import ScaledObject
 from deploy.simulation.variation import with_values
-
-if TYPE_CHECKING:
-    from deploy.simulation.study import Study
 
 HEADINGS = (
     "scenario", "lane", "images", "p50", "p95", "p99", "pods", "GPU-hours", "cost", "always on", "changes", "turns/h",
@@ -87,16 +81,3 @@ def loads(given: Sequence[Load]) -> str:
 def values(scaled_objects: Sequence[ScaledObject]) -> str:
     """The scaling values that were read."""
     return "\n".join(f"{each.name}: {each.formula.text}; {with_values(each)}" for each in scaled_objects)
-
-
-def as_json(study: Study, found: Sequence[Row]) -> str:
-    """All figures for machines, with what they were made from."""
-    about = {
-        "rate": study.rate,
-        "seed": study.seed,
-        "repeat": study.repeat,
-        "values": {each.lane.value: with_values(each) for each in study.scaled_objects},
-        "assumptions": dataclasses.asdict(study.assumptions),
-        "rows": [dataclasses.asdict(row) for row in found],
-    }
-    return json.dumps(about, indent=1) + "\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
 
 from deploy.simulation import report
@@ -11,7 +12,7 @@ from deploy.simulation.figures import Row, rows
 from deploy.simulation.load import make
 from deploy.simulation.run import Run, simulate
 from deploy.simulation.scaled_object import ScaledObject
-from deploy.simulation.variation import Axis, combinations
+from deploy.simulation.variation import Axis, combinations, with_values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,3 +44,15 @@ class Study:
         headings = [*(axis.text for axis in axes), *report.HEADINGS]
         found = [each for name in names for each in self.vary(name, axes)]
         return headings, [[*(f"{value:g}" for value in choice), *report.cells(row)] for choice, row in found]
+
+    def as_json(self, found: Sequence[Row]) -> str:
+        """All figures for machines, with what they were made from."""
+        about = {
+            "rate": self.rate,
+            "seed": self.seed,
+            "repeat": self.repeat,
+            "values": {each.lane.value: with_values(each) for each in self.scaled_objects},
+            "assumptions": dataclasses.asdict(self.assumptions),
+            "rows": [dataclasses.asdict(row) for row in found],
+        }
+        return json.dumps(about, indent=1) + "\n"

@@ -21,7 +21,7 @@ from jobs.queue import Publisher
 from jobs.settings import QueueSettings, Settings
 from jobs.tables import Job, Lane, Result
 from tests.deploy.keda_count import KedaCount, counting_user
-from tests.deploy.slow_pictures import SlowPictures
+from tests.image_server import ImageServer
 from tests.integration.worker.conftest import StartWorker
 from tests.processes import running, stop, wait_until
 from tests.records import new_job, open_jobs
@@ -44,15 +44,15 @@ def settings(settings: Settings, redis: EmbeddedRedis) -> Settings:
 
 
 @pytest.fixture
-def pictures() -> Iterator[SlowPictures]:
-    with SlowPictures() as server:
+def pictures() -> Iterator[ImageServer]:
+    with ImageServer() as server:
         yield server
 
 
 class Load:
     """Submits jobs, each with a picture of its own."""
 
-    def __init__(self, sessions: Sessions, publisher: Publisher, pictures: SlowPictures) -> None:
+    def __init__(self, sessions: Sessions, publisher: Publisher, pictures: ImageServer) -> None:
         self._sessions = sessions
         self._publisher = publisher
         self._pictures = pictures
@@ -61,12 +61,12 @@ class Load:
 
     def add(self, jobs: int, lane: Lane, delay_s: float = 0) -> None:
         for number in itertools.islice(self._numbers, jobs):
-            new_job(self._sessions, self._publisher, self._pictures.url(number, delay_s), lane=lane)
+            new_job(self._sessions, self._publisher, self._pictures.url(f"/slow/{delay_s}/{number}"), lane=lane)
         self.submitted += jobs
 
 
 @pytest.fixture
-def load(sessions: Sessions, publisher: Publisher, pictures: SlowPictures) -> Load:
+def load(sessions: Sessions, publisher: Publisher, pictures: ImageServer) -> Load:
     return Load(sessions, publisher, pictures)
 
 
