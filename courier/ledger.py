@@ -85,6 +85,7 @@ _WAITING = text("""
     WHERE (rest_until IS NULL OR rest_until <= now()) AND (has_due OR probe_at <= now())
 """)
 
+# The job's ids by subqueries rather than a join: a planner that overrates `picked` would read the whole table of jobs.
 _CLAIM = """
     WITH picked AS (
         SELECT d.id FROM unnest(CAST(:ids AS uuid[]), CAST(:counts AS int[])) AS take (endpoint_id, count)
@@ -96,11 +97,12 @@ _CLAIM = """
         ) d
     )
     UPDATE webhook_delivery d SET claimed_until = now() + make_interval(secs => :lease_s)
-    FROM picked p, webhook_event v LEFT JOIN job j ON j.id = v.job_id, webhook_endpoint e, webhook_secret s
+    FROM picked p, webhook_event v, webhook_endpoint e, webhook_secret s
     WHERE d.id = p.id AND v.id = d.event_id AND e.id = d.endpoint_id AND s.id = e.secret_id
     RETURNING d.id, d.endpoint_id, d.owner_id, d.event_id, coalesce(d.url, e.url), v.body, s.current,
               CASE WHEN s.previous_until > now() THEN s.previous END, d.step, d.scheduled_at > now(), e.is_one_off,
-              v.job_id, j.request_id, j.traceparent
+              v.job_id, (SELECT request_id FROM job WHERE id = v.job_id),
+              (SELECT traceparent FROM job WHERE id = v.job_id)
 """
 _CLAIM_DUE = text(_CLAIM.format(condition="AND next_attempt_at <= now()", order="next_attempt_at"))
 _CLAIM_OLDEST = text(_CLAIM.format(condition="", order="created_at"))
