@@ -12,7 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from courier.deliverer import Deliverer
 from courier.pulse import Pulse
-from courier.purger import purge_events
+from courier.purger import purge
 from courier.readings import READ_EVERY_S, Readings
 from courier.sender import Sender, make_client
 from courier.sweeper import Sweeper
@@ -76,7 +76,7 @@ def _open_loops(
 
     loops: dict[str, Callable[[], None]] = {
         "sweeper": again(sweeper.sweep, settings.courier.sweep_every_s, "sweep"),
-        "purger": again(lambda: purge_events(sessions, settings.webhooks), PURGE_EVERY_S, "purge"),
+        "purger": again(lambda: purge(sessions, settings.webhooks), PURGE_EVERY_S, "purge"),
         "deliverer": lambda: deliverer.run(stopping),
         "pulse": lambda: pulse.run(stopping),
     }

@@ -93,7 +93,8 @@ def audit(bundle: Bundle, items: list[Item], pixels: Pixels, min_score: float = 
         labels = np.array([item.labels.get(attribute, "") for item in items])
         best = scores[attribute].argmax(axis=1)
         guesses, sure = np.array(values)[best], scores[attribute].max(axis=1)
-        share = (labels[twins] == guesses[:, None]).mean(axis=1)
+        agrees = (labels[twins] == guesses[:, None]) & (twins >= 0)
+        share = agrees.sum(axis=1) / (twins >= 0).sum(axis=1).clip(min=1)
         is_suspect = (labels != "") & (labels != guesses) & (sure >= min_score) & (share >= MIN_SHARE)
         for row in np.flatnonzero(is_suspect):
             item = items[row]
@@ -115,14 +116,20 @@ def features_of(bundle: Bundle, pixels: Pixels) -> Floats:
 
 
 def nearest(features: Floats, groups: list[str], count: int = TWINS) -> npt.NDArray[np.int64]:
-    """The rows most like each row, N x count; rows of the same product share its labels' mistakes and are left out."""
+    """The rows most like each row, N x count; -1 where there are no more.
+
+    Rows of the same product share its labels' mistakes and are left out.
+    """
+    count = min(count, len(features))
     known = {group: number for number, group in enumerate(dict.fromkeys(groups))}
     numbers = np.array([known[group] for group in groups])
     found = np.empty((len(features), count), dtype=np.int64)
     for first in range(0, len(features), CHUNK):
         likeness = features[first : first + CHUNK] @ features.T
         likeness[numbers[first : first + CHUNK, None] == numbers[None, :]] = -np.inf
-        found[first : first + CHUNK] = np.argpartition(-likeness, count, axis=1)[:, :count]
+        best = np.argpartition(-likeness, count - 1, axis=1)[:, :count]
+        is_other = np.isfinite(np.take_along_axis(likeness, best, axis=1))
+        found[first : first + CHUNK] = np.where(is_other, best, -1)
     return found
 
 

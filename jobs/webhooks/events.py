@@ -125,6 +125,8 @@ def _one_off(session: Session, owner_id: str, key_id: str, url: str) -> uuid.UUI
     known = select(WebhookEndpoint.id).where(
         WebhookEndpoint.secret_id == secret_id, WebhookEndpoint.url == origin, WebhookEndpoint.is_one_off.is_(True)
     )
+    # A share of the row, as the delivery's foreign key will take: the courier's purger may be about to delete it.
+    known = known.with_for_update(read=True, key_share=True)
     if (found := session.scalar(known)) is not None:
         return found
     row = postgresql.insert(WebhookEndpoint).values(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import func, select
 
-from courier.purger import purge_events
+from courier.purger import purge, purge_events, purge_one_off_endpoints
 from jobs.database import Sessions
 from jobs.settings import Settings
 from jobs.webhooks.tables import WebhookDelivery, WebhookEndpoint, WebhookEvent
@@ -25,3 +25,30 @@ def test_old_events_go_with_their_deliveries_and_endpoints_stay(settings: Settin
             for table in (WebhookEvent, WebhookDelivery, WebhookEndpoint)
         ]
     assert left == [1, 1, 1]
+
+
+def test_a_jobs_own_address_goes_when_nothing_is_on_its_way_to_it(settings: Settings, sessions: Sessions) -> None:
+    registered = new_endpoint(sessions, "https://shop.example/hook")
+    ended_job(sessions, webhook_url="https://old.example/once")
+    advance(sessions, days=settings.webhooks.keep_days + 1)
+    assert purge_one_off_endpoints(sessions, settings.webhooks) == 0, "its event is still there"
+    ended_job(sessions, webhook_url="https://new.example/once")
+    purge(sessions, settings.webhooks)
+    with sessions() as session:
+        left = set(session.scalars(select(WebhookEndpoint.url)))
+    assert left == {"https://shop.example/hook", "https://new.example"}
+    ended_job(sessions, webhook_url="https://old.example/once")
+    with sessions() as session:
+        assert session.get(WebhookEndpoint, registered) is not None
+        assert "https://old.example" in set(session.scalars(select(WebhookEndpoint.url)))
+
+
+def test_an_address_in_use_is_not_purged_under_a_job_that_ends(settings: Settings, sessions: Sessions) -> None:
+    """A job that ends has taken the row for its delivery: the purger leaves it alone."""
+    ended_job(sessions, webhook_url="https://shop.example/once")
+    advance(sessions, days=settings.webhooks.keep_days + 1)
+    purge_events(sessions, settings.webhooks)
+    with sessions.begin() as ending:
+        ending.execute(select(WebhookEndpoint).with_for_update(read=True, key_share=True))
+        assert purge_one_off_endpoints(sessions, settings.webhooks) == 0
+    assert purge_one_off_endpoints(sessions, settings.webhooks) == 1

@@ -74,6 +74,12 @@ def test_twins_are_never_of_the_same_product() -> None:
     assert nearest[:, 0].tolist() == [2, 2, 1, 2]
 
 
+def test_a_small_table_has_fewer_twins_than_asked_for() -> None:
+    nearest = audit.nearest(np.eye(3), ["a", "a", "b"], count=10)
+    assert nearest.shape == (3, 3)
+    assert sorted(nearest[0].tolist()) == [-1, -1, 2]
+
+
 def test_the_audit_finds_a_label_that_was_put_wrong(smoke_run: Path, catalogue: Path, tmp_path: Path) -> None:
     table = catalogue / "styles.csv"
     with table.open(encoding="utf-8", newline="") as lines:
