@@ -206,6 +206,10 @@ class CourierMetrics:
         self.jobs_expired = registry.counter(
             "enrich_jobs_expired_total", "Leases that ran out: a worker died or hung with the job."
         )
+        self.jobs_poisoned = registry.counter(
+            "enrich_jobs_poisoned_total",
+            "Jobs failed as `poison` here, because their lease ran out once too often; no worker was left to tell it.",
+        )
         self.webhook_attempts = registry.counter("enrich_webhook_attempts_total", "Attempts at deliveries.", "outcome")
         self.webhook_attempt_seconds = registry.histogram(
             "enrich_webhook_attempt_seconds", "One attempt, whatever came of it.", buckets=ATTEMPT_BUCKETS_S
