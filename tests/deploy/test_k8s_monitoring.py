@@ -1,4 +1,4 @@
-"""The components that no overlay has by itself: what Prometheus asks and is told."""
+"""The components that no overlay has by itself: what Prometheus asks and is told, and the way of traces."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
 from deploy.monitoring import dashboard, prometheus_rule
-from tests.deploy.manifests import OVERLAYS, Manifest, container_of, find, of_kind, render, render_with
+from tests.deploy.manifests import OVERLAYS, Manifest, container_of, find, of_kind, render, render_with, settings_of
+from tests.deploy.test_k8s_network import egress
 from tests.processes import ROOT
 
 MONITORING = ROOT / "deploy" / "monitoring"
@@ -95,3 +97,23 @@ def test_all_of_it_is_in_the_overlay_s_namespace(watched: list[Manifest]) -> Non
     assert {kind: len(of_kind(watched, kind)) for kind in kinds} == kinds
     for kind, name in (("PodMonitor", "enrich"), ("PrometheusRule", "enrich"), ("ConfigMap", "enrich-dashboard")):
         assert find(watched, kind, name)["metadata"]["namespace"] == "enrich"
+
+
+def test_traces_have_a_way_to_the_collector_and_only_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, traced = render("prod"), render_with("traces", "prod", tmp_path)
+    endpoint = settings_of(find(traced, "Deployment", "api"), traced, monkeypatch).tracing.endpoint
+    address = urlsplit(str(endpoint))
+    (rule,) = find(traced, "NetworkPolicy", "traces")["spec"]["egress"]
+    (to,) = rule["to"]
+    assert str(address.hostname).split(".")[1:] == [*to["namespaceSelector"]["matchLabels"].values(), "svc"]
+    assert rule["ports"] == [{"protocol": "TCP", "port": address.port}]
+    for component in ("api", "worker", "courier"):
+        assert rule in list(egress(traced, component))
+        assert rule not in list(egress(plain, component))
+    assert rule not in list(egress(traced, "migrate"))
+    for name in WORKLOADS:
+        assert settings_of(find(traced, "Deployment", name), traced, monkeypatch).tracing.endpoint == endpoint
+    # What the overlay set is still set.
+    assert (
+        settings_of(find(traced, "Deployment", "api"), traced, monkeypatch).storage.bucket == "example-enrich-uploads"
+    )
