@@ -33,18 +33,13 @@ MOST_COUNTED = 1_000_000
 Key = tuple[str, ...]
 Values = dict[Key, float]
 
-# Two index scans of `ix_job_queued` for each lane. What is published is due, and the first in the index is the oldest:
-# one entry. What is not was never sent, given back, or waits for another try; of those a thousand are looked at, so
-# that a million which wait for another try, and are not due, are not read for nothing.
+# The first entry of `ix_job_waiting` in each lane. One that waits for another try and is not due stands at the moment
+# when it will be: in the future, behind all that wait now.
 _OLDEST = text("""
-    SELECT lane, coalesce(extract(epoch FROM now() - least(
-        (SELECT j.published_at FROM job j WHERE j.lane = lanes.lane AND j.status = 'queued'
-         AND j.published_at IS NOT NULL ORDER BY j.published_at LIMIT 1),
-        (SELECT min(greatest(u.created_at, u.started_at, u.next_attempt_at)) FROM (
-            SELECT j.created_at, j.started_at, j.next_attempt_at FROM job j
-            WHERE j.lane = lanes.lane AND j.status = 'queued' AND j.published_at IS NULL LIMIT 1000) u
-         WHERE u.next_attempt_at IS NULL OR u.next_attempt_at <= now())
-    )), 0) FROM unnest(CAST(:lanes AS text[])) AS lanes (lane)
+    SELECT lane, coalesce(extract(epoch FROM now() - (
+        SELECT j.queued_at FROM job j WHERE j.lane = lanes.lane AND j.status = 'queued'
+        ORDER BY j.queued_at LIMIT 1)), 0)
+    FROM unnest(CAST(:lanes AS text[])) AS lanes (lane)
 """)
 
 # Entries of `ix_job_queued`, which holds what is queued and nothing else, up to the limit.

@@ -79,6 +79,7 @@ class Sweeper:
                 return None
             requeued, poisoned = self._free(session)
         self._metrics.jobs_expired.inc(requeued + poisoned)
+        self._metrics.jobs_poisoned.inc(poisoned)
         published = sum(self._publish_lost(lane) for lane in Lane)
         swept = Swept(requeued, poisoned, published)
         if swept != Swept():

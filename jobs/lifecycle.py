@@ -212,7 +212,7 @@ def retry_delay_s(retries: int, settings: JobSettings) -> float:
 
 def release(session: Session, claim: Claim) -> bool:
     """Gives a job back untouched, as a worker does that is told to stop. Counts as nothing; the caller publishes it."""
-    return _put_back(session, claim, next_attempt_at=None)
+    return _put_back(session, claim)
 
 
 def crash(session: Session, claim: Claim, max_crashes: int) -> Status | None:
@@ -222,7 +222,7 @@ def crash(session: Session, claim: Claim, max_crashes: int) -> Status | None:
     """
     crashes = claim.crashes + 1
     if crashes < max_crashes:
-        return Status.QUEUED if _put_back(session, claim, crashes=crashes, next_attempt_at=None) else None
+        return Status.QUEUED if _put_back(session, claim, crashes=crashes) else None
     is_ours = _end(session, claim, status=Status.FAILED, crashes=crashes, error=error_document(_poison(crashes)))
     return Status.FAILED if is_ours else None
 
@@ -231,8 +231,12 @@ def _poison(crashes: int) -> Poison:
     return Poison(f"the worker died {crashes} times on this job; check the image, then retry")
 
 
-def _put_back(session: Session, claim: Claim, **values: Any) -> bool:
-    statement = _fenced(claim).values(status=Status.QUEUED, lease_expires_at=None, published_at=None, **values)
+def _put_back(
+    session: Session, claim: Claim, next_attempt_at: ColumnElement[dt.datetime] | None = None, **values: Any
+) -> bool:
+    values |= {"lease_expires_at": None, "published_at": None, "next_attempt_at": next_attempt_at}
+    values["queued_at"] = func.now() if next_attempt_at is None else next_attempt_at
+    statement = _fenced(claim).values(status=Status.QUEUED, **values)
     return session.execute(statement.returning(Job.id)).first() is not None
 
 
@@ -263,6 +267,7 @@ def retry(session: Session, owner_id: str, job_ids: Sequence[uuid.UUID], publish
             finished_at=None,
             next_attempt_at=None,
             published_at=published_at,
+            queued_at=func.now(),
         )
     )
     return session.scalars(statement.returning(Job).execution_options(synchronize_session=False)).all()
@@ -280,6 +285,7 @@ def free_expired(session: Session, max_crashes: int, limit: int) -> tuple[int, i
         job.crashes += 1
         job.lease_expires_at = None
         job.published_at = None
+        job.queued_at = func.now()
         job.status = Status.QUEUED
     for job in poisoned:
         job.status = Status.FAILED

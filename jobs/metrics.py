@@ -192,7 +192,9 @@ class CourierMetrics:
             "enrich_queue_in_flight", "Messages that the lane's workers hold (its `unacked` hash).", "lane"
         )
         self.queue_oldest_seconds = registry.gauge(
-            "enrich_queue_oldest_seconds", "How long the oldest due job has been queued; 0: there is none.", "lane"
+            "enrich_queue_oldest_seconds",
+            "How long the job that waits longest has been due, whatever was sent again; 0: none waits.",
+            "lane",
         )
         self.jobs = registry.gauge(
             "enrich_jobs", "Jobs in the record that have not ended; counted up to a million.", "lane", "status"
@@ -205,6 +207,10 @@ class CourierMetrics:
         )
         self.jobs_expired = registry.counter(
             "enrich_jobs_expired_total", "Leases that ran out: a worker died or hung with the job."
+        )
+        self.jobs_poisoned = registry.counter(
+            "enrich_jobs_poisoned_total",
+            "Jobs failed as `poison` here, because their lease ran out once too often; no worker was left to tell it.",
         )
         self.webhook_attempts = registry.counter("enrich_webhook_attempts_total", "Attempts at deliveries.", "outcome")
         self.webhook_attempt_seconds = registry.histogram(

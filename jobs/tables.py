@@ -98,6 +98,9 @@ class Job(Base):
     lease_expires_at: Mapped[dt.datetime | None]
     next_attempt_at: Mapped[dt.datetime | None]
     published_at: Mapped[dt.datetime | None]
+    # Since when it may be worked on: its making, the moment it was put back, or that at which its next try is due.
+    # `published_at` does not say it, since a message that was lost is sent anew.
+    queued_at: Mapped[dt.datetime] = mapped_column(server_default=func.now())
 
     created_at: Mapped[dt.datetime] = mapped_column(server_default=func.now())
     started_at: Mapped[dt.datetime | None]
@@ -117,6 +120,8 @@ class Job(Base):
         Index("ix_job_owner_external_id", "owner_id", "external_id"),
         # What the sweeper looks for: small, however many finished jobs there are.
         Index("ix_job_queued", "lane", "published_at", postgresql_where=text("status = 'queued'")),
+        # What the gauge of the longest wait looks at: one entry of each lane.
+        Index("ix_job_waiting", "lane", "queued_at", postgresql_where=text("status = 'queued'")),
         Index("ix_job_leased", "lease_expires_at", postgresql_where=text("status = 'processing'")),
     )
 

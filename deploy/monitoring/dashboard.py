@@ -1,10 +1,14 @@
-"""The one dashboard, as code: `python -m deploy.monitoring.dashboard` writes what Grafana reads."""
+"""The one dashboard, as code: `python -m deploy.monitoring.dashboard` writes what Grafana reads.
+
+And beside it what is generated from the alerts, for the Prometheus Operator.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+from deploy.monitoring import prometheus_rule
 from deploy.monitoring.panels import Json, Variable, dashboard
 from deploy.monitoring.rows.answers import failures, model
 from deploy.monitoring.rows.overview import all_well
@@ -35,3 +39,4 @@ def text() -> str:
 
 if __name__ == "__main__":
     FILE.write_text(text(), encoding="utf-8")
+    prometheus_rule.FILE.write_text(prometheus_rule.text(), encoding="utf-8")

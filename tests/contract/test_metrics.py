@@ -16,6 +16,7 @@ courier enrich_jobs gauge lane status
 courier enrich_sweeps_total counter outcome
 courier enrich_jobs_republished_total counter
 courier enrich_jobs_expired_total counter
+courier enrich_jobs_poisoned_total counter
 courier enrich_webhook_attempts_total counter outcome
 courier enrich_webhook_attempt_seconds histogram
 courier enrich_webhook_pending gauge

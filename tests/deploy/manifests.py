@@ -6,8 +6,10 @@ import base64
 import copy
 import functools
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,9 +34,26 @@ def render(overlay: str) -> list[Manifest]:
     return copy.deepcopy(_rendered(overlay, str(kubectl)))
 
 
+def render_with(component: str, overlay: str, folder: Path) -> list[Manifest]:
+    """The same with a component that no overlay has by itself, added as deploy/README.md says to a copy in `folder`."""
+    kubectl = find_kubectl()
+    if kubectl is None:
+        pytest.skip(f"no kubectl {'.'.join(map(str, OLDEST))} or newer here: tests/prepare.sh fetches one")
+    copied = folder / "deploy"
+    shutil.copytree(K8S.parent, copied)
+    file = copied / "k8s" / "overlays" / overlay / "kustomization.yaml"
+    before, heading, after = file.read_text(encoding="utf-8").partition("components:\n")
+    file.write_text(f"{before}{heading}  - ../../components/{component}\n{after}", encoding="utf-8")
+    return _kustomized(file.parent, str(kubectl))
+
+
 @functools.cache
 def _rendered(overlay: str, kubectl: str) -> list[Manifest]:
-    told = subprocess.run([kubectl, "kustomize", str(K8S / "overlays" / overlay)], capture_output=True, text=True)
+    return _kustomized(K8S / "overlays" / overlay, kubectl)
+
+
+def _kustomized(folder: Path, kubectl: str) -> list[Manifest]:
+    told = subprocess.run([kubectl, "kustomize", str(folder)], capture_output=True, text=True)
     assert told.returncode == 0, told.stderr
     assert "warning" not in told.stderr.lower(), told.stderr
     return list(yaml.safe_load_all(told.stdout))

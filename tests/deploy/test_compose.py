@@ -204,6 +204,17 @@ def test_our_processes_run_hardened_and_may_end_in_order(document: dict[str, Any
         assert int(grace[1]) > longest_s
 
 
+def test_others_images_may_do_no_more_than_they_need(document: dict[str, Any]) -> None:
+    for name, service in document["services"].items():
+        # Compose copies such a config into the container and cannot do that where the file system is read-only.
+        has_inline = any("content" in document["configs"][each["source"]] for each in service.get("configs", []))
+        assert service.get("read_only", False) is not has_inline, name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+    # Postgres' entry point begins as root and changes owner and user.
+    capable = {name for name, service in document["services"].items() if service.get("cap_drop") != ["ALL"]}
+    assert capable == {"postgres"}
+
+
 def test_stores_cannot_be_reached_from_outside(document: dict[str, Any]) -> None:
     assert document["networks"]["inside"] == {"internal": True}
     for name in ("postgres", "valkey", "s3", "migrate", "bucket"):

@@ -137,7 +137,10 @@ def test_every_container_asks_for_what_it_needs(overlay: str, monkeypatch: pytes
         resources, settings = container_of(worker)["resources"], settings_of(worker, objects, monkeypatch)
         assert resources["limits"]["cpu"] == resources["requests"]["cpu"], "torch counts its threads by the limit"
         assert settings.worker.max_rss_mib is not None
-        assert settings.worker.max_rss_mib < 0.8 * mebibytes(resources["limits"]["memory"])
+        most, least = (mebibytes(resources[each]["memory"]) for each in ("limits", "requests"))
+        assert settings.worker.max_rss_mib < 0.8 * most, "a worker that grows ends in order, and is not killed"
+        assert settings.worker.max_rss_mib >= 0.7 * most, "a limit that is raised is meant to be used"
+        assert settings.worker.max_rss_mib >= 1.5 * least, "a worker that holds what it asked for stays"
         assert resources["limits"].get("nvidia.com/gpu") == (None if overlay == "dev" else "1")
 
 

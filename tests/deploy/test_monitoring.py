@@ -177,6 +177,14 @@ def test_the_runbook_names_settings_panels_codes_and_events_that_there_are() -> 
     assert missing - {"pg_stat_activity"} == set()
 
 
+def test_who_is_told_to_run_jobs_again_is_told_whose() -> None:
+    """Without an owner the command means the one of `enrich up`, which no other installation has."""
+    for path in (RULES, RUNBOOK):
+        commands = re.findall(r"enrich jobs retry[^.`]*", " ".join(path.read_text(encoding="utf-8").split()))
+        assert commands
+        assert [command for command in commands if "--owner OWNER" not in command] == []
+
+
 @pytest.fixture(scope="module")
 def promtool() -> str:
     found = shutil.which("promtool")

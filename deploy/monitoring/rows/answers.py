@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deploy.monitoring.panels import Panel, Query, Row
-from deploy.monitoring.promql import LANE, per_second
+from deploy.monitoring.promql import LANE, RATE, per_second
 
 
 def failures() -> Row:
@@ -14,8 +14,12 @@ def failures() -> Row:
             Panel(
                 "Failed for good, by code",
                 "What README says of each code: fetch_…, not_found, access_denied and image_… are the address or the "
-                "picture; the others are a fault on our side.",
-                [Query(per_second(finished, LANE, 'status="failed"', by="code"), "{{code}}")],
+                "picture; the others are a fault on our side. What the courier failed as poison, after its worker had "
+                "died, is of both lanes.",
+                [
+                    Query(per_second(finished, LANE, 'status="failed"', by="code"), "{{code}}"),
+                    Query(f"sum(rate(enrich_jobs_poisoned_total[{RATE}]))", "poison, worker dead"),
+                ],
                 unit="ops",
                 width=12,
                 is_stacked=True,

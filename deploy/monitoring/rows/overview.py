@@ -17,8 +17,12 @@ light = partial(Panel, width=3, height=5)
 
 def all_well() -> Row:
     """Eight lights side by side."""
-    ended = 'sum(increase(enrich_jobs_finished_total{status=~"succeeded|failed"}[15m]))'
-    failed = 'sum(increase(enrich_jobs_finished_total{status="failed"}[15m]))'
+    # What the courier failed as poison had no worker left to count it.
+    poisoned = "(sum(increase(enrich_jobs_poisoned_total[15m])) or vector(0))"
+    ended, failed = (
+        f'((sum(increase(enrich_jobs_finished_total{{status=~"{status}"}}[15m])) or vector(0)) + {poisoned})'
+        for status in ("succeeded|failed", "failed")
+    )
     return Row(
         "Is all well?",
         [
@@ -42,7 +46,7 @@ def all_well() -> Row:
                 "Failed jobs",
                 "Share of the jobs that ended in the last 15 minutes and failed, whoever is to blame. What they failed "
                 "of is shown under Failures.",
-                [Query(f"({failed} or vector(0)) / {ended}")],
+                [Query(f"{failed} / ({ended} > 0)")],
                 unit="percentunit",
                 limits=Limits(0.05, 0.25),
                 idle_text="no jobs",

@@ -18,6 +18,7 @@ from courier.sweeper import SWEEP_LOCK, Sweeper, Swept
 from jobs import lifecycle
 from jobs.database import Sessions
 from jobs.errors import FetchTimeout
+from jobs.metrics import CourierMetrics
 from jobs.queue import Publisher, queue_name
 from jobs.settings import JobSettings, Settings
 from jobs.tables import Job, Lane, Status
@@ -40,8 +41,15 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def sweeper(settings: Settings, sessions: Sessions, publisher: Publisher, clock: Clock) -> Sweeper:
-    return Sweeper(settings, sessions, publisher, clock)
+def metrics() -> CourierMetrics:
+    return CourierMetrics()
+
+
+@pytest.fixture
+def sweeper(
+    settings: Settings, sessions: Sessions, publisher: Publisher, clock: Clock, metrics: CourierMetrics
+) -> Sweeper:
+    return Sweeper(settings, sessions, publisher, clock, metrics)
 
 
 def make_older(sessions: Sessions, seconds: float, *job_ids: uuid.UUID) -> None:
@@ -161,7 +169,7 @@ def test_an_expired_lease_is_freed_and_published(
 
 
 def test_a_job_that_ends_its_workers_is_poison(
-    settings: Settings, sessions: Sessions, publisher: Publisher, sweeper: Sweeper
+    settings: Settings, sessions: Sessions, publisher: Publisher, sweeper: Sweeper, metrics: CourierMetrics
 ) -> None:
     job = new_job(sessions, publisher)
     for _ in range(settings.jobs.max_crashes):
@@ -171,6 +179,10 @@ def test_a_job_that_ends_its_workers_is_poison(
     assert row.status == Status.FAILED
     assert row.error is not None
     assert row.error["code"] == "poison"
+    # The worker that would have counted it is dead.
+    counted = metrics.registry.collectors.get_sample_value
+    assert counted("enrich_jobs_poisoned_total") == 1
+    assert counted("enrich_jobs_expired_total") == settings.jobs.max_crashes
 
 
 def test_a_retry_is_published_when_it_is_due(
