@@ -63,7 +63,7 @@ evaluate: $(DEV) ## print the shipped bundle's figures on DATA's test split
 simulate: $(DEV) ## replay loads through the shipped scaling values: waits, GPU-hours, cost
 	@$(BIN)/python -m deploy.simulate
 
-dashboard: $(DEV) ## write Grafana's dashboard from deploy/monitoring
+dashboard: $(DEV) ## write Grafana's dashboard, and the alerts for Kubernetes, from deploy/monitoring
 	@$(BIN)/python -m deploy.monitoring.dashboard
 
 lock: $(BIN)/uv ## resolve pyproject.toml again into requirements.lock and the images' own
