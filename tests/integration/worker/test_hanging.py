@@ -1,0 +1,86 @@
+"""Redis or Postgres hanging under a working service, and going on: all is done in the end, and nobody is blamed."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from subprocess import Popen
+
+import pytest
+from pydantic import SecretStr
+from redis import Redis
+from sqlalchemy import func, select
+
+from jobs.database import Sessions, make_engine, make_sessions, migrate
+from jobs.embedded.postgres import EmbeddedPostgres
+from jobs.embedded.redis import EmbeddedRedis
+from jobs.queue import Publisher, queue_name
+from jobs.settings import CourierSettings, DatabaseSettings, QueueSettings, Settings
+from jobs.tables import Job, Lane
+from tests.freezing import frozen
+from tests.image_server import ImageServer
+from tests.integration.worker.conftest import StartWorker
+from tests.processes import running, wait_until
+from tests.records import new_job, open_jobs, outcomes
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+HANG_S = 8.0
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[EmbeddedRedis]:
+    with EmbeddedRedis(tmp_path / "redis", aof=False) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+    with EmbeddedPostgres(tmp_path / "postgres", durable=False) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def courier(settings: Settings) -> Iterator[Popen[bytes]]:
+    """A courier's process that sweeps often; it must not end by itself."""
+    patient = CourierSettings(sweep_every_s=0.5, lost_after_s=2)
+    with running(settings.model_copy(update={"courier": patient}), "courier") as child:
+        yield child
+        assert child.poll() is None
+
+
+def assert_nobody_is_blamed(sessions: Sessions) -> None:
+    with sessions() as session:
+        assert session.scalar(select(func.sum(Job.crashes))) == 0
+
+
+@pytest.mark.parametrize("lane", [Lane.INTERACTIVE, Lane.BULK])
+def test_workers_outlast_a_redis_that_hangs(
+    settings: Settings,
+    sessions: Sessions,
+    redis_server: EmbeddedRedis,
+    images: ImageServer,
+    start_worker: StartWorker,
+    lane: Lane,
+) -> None:
+    settings = settings.model_copy(update={"queue": QueueSettings(url=SecretStr(redis_server.url))})
+    publisher = Publisher(settings)
+    with courier(settings), start_worker(settings, lane) as worker:
+        before = [new_job(sessions, publisher, images.url(f"/good.jpg?{n}"), lane=lane).id for n in range(200)]
+        wait_until(lambda: open_jobs(sessions) < 190, 30, "the first jobs to end")
+        with frozen(redis_server):
+            during = [new_job(sessions, publisher, images.url(f"/good.jpg?{n}"), lane=lane).id for n in range(10)]
+            time.sleep(HANG_S)
+            assert open_jobs(sessions) >= 10
+        wait_until(lambda: open_jobs(sessions) == 0, 60, "all jobs to end")
+        time.sleep(HANG_S)  # idle: nothing comes for longer than a wait on the socket may last
+        after = new_job(sessions, publisher, images.url("/good.jpg"), lane=lane).id
+        wait_until(lambda: open_jobs(sessions) == 0, 10, "a job that was sent later")
+        assert worker.poll() is None
+        with Redis.from_url(redis_server.url) as redis:
+            wait_until(lambda: redis.llen(queue_name(lane)) == 0, 10, "all messages to be taken")
+    assert set(outcomes(sessions, [*before, *during, after])) == {"succeeded"}
+    assert_nobody_is_blamed(sessions)
+    publisher.close()
