@@ -52,7 +52,7 @@ def open_resources(settings: Settings, tracing: Tracing | None = None) -> Resour
 
     tracing: that of the settings if unset.
     """
-    engine = make_engine(settings)
+    engine = make_engine(settings, answer_within_s=settings.api.record_timeout_s)
     sessions = make_sessions(engine)
     metrics = ApiMetrics()
     # At most half of the threads wait, so that the other half always answers.

@@ -15,11 +15,12 @@ from werkzeug.test import TestResponse
 
 from api.app import create_app
 from api.resources import resources_of
-from jobs.database import Sessions
+from jobs.database import Sessions, migrate
+from jobs.embedded.postgres import EmbeddedPostgres
 from jobs.embedded.redis import EmbeddedRedis
-from jobs.settings import QueueSettings, Settings
+from jobs.settings import DatabaseSettings, QueueSettings, Settings
 from tests.freezing import frozen
-from tests.integration.api.test_create_job import URL
+from tests.integration.api.test_create_job import URL, assert_problem
 from tests.records import read_job
 
 pytestmark = pytest.mark.timeout(120)
@@ -51,6 +52,12 @@ def redis_server(tmp_path: Path) -> Iterator[EmbeddedRedis]:
         yield server
 
 
+@pytest.fixture
+def postgres_server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+    with EmbeddedPostgres(tmp_path / "postgres", durable=False) as server:
+        yield server
+
+
 def test_while_redis_hangs_jobs_are_accepted_promptly(
     settings: Settings, sessions: Sessions, redis_server: EmbeddedRedis
 ) -> None:
@@ -71,4 +78,29 @@ def test_while_redis_hangs_jobs_are_accepted_promptly(
     time.sleep(1.1)  # the breaker's rest
     job = create(app).get_json()["id"]
     assert read_job(sessions, uuid.UUID(job)).published_at is not None
+    resources_of(app).close()
+
+
+def test_while_postgres_hangs_callers_are_told_to_come_again(
+    settings: Settings, postgres_server: EmbeddedPostgres
+) -> None:
+    settings = settings.model_copy(update={"database": DatabaseSettings(url=SecretStr(postgres_server.url))})
+    migrate(settings)
+    app = create_app(settings)
+    assert {answer.status_code for answer, _ in side_by_side(app, 16, create)} == {202}  # its connections are open
+
+    with frozen(postgres_server):
+        first = side_by_side(app, 16, create)
+        later = side_by_side(app, 16, lambda app: app.test_client().get("/v1/jobs"))
+        ready, ready_after_s = timed(lambda: app.test_client().get("/readyz"))
+        assert timed(lambda: app.test_client().get("/healthz"))[1] < 1
+
+    for response, took_s in [*first, *later]:
+        assert_problem(response, 503, "database_unavailable")
+        assert int(response.headers["Retry-After"]) > 0
+        assert took_s < 15
+    assert assert_problem(ready, 503, "not_ready")["parts"]["postgres"] == "down"
+    assert ready_after_s < 15
+    assert {answer.status_code for answer, _ in side_by_side(app, 16, create)} == {202}
+    assert len(app.test_client().get("/v1/jobs").get_json()["jobs"]) >= 32
     resources_of(app).close()

@@ -84,3 +84,33 @@ def test_workers_outlast_a_redis_that_hangs(
     assert set(outcomes(sessions, [*before, *during, after])) == {"succeeded"}
     assert_nobody_is_blamed(sessions)
     publisher.close()
+
+
+@pytest.mark.parametrize("answer_timeout_s", [10.0, 2.0])
+def test_worker_and_courier_outlast_a_postgres_that_hangs(
+    settings: Settings,
+    postgres_server: EmbeddedPostgres,
+    images: ImageServer,
+    start_worker: StartWorker,
+    answer_timeout_s: float,
+) -> None:
+    record = DatabaseSettings(url=SecretStr(postgres_server.url), answer_timeout_s=answer_timeout_s)
+    settings = settings.model_copy(update={"database": record})
+    migrate(settings)
+    engine, publisher = make_engine(settings), Publisher(settings)
+    sessions = make_sessions(engine)
+    with courier(settings), start_worker(settings) as worker:
+        jobs = [new_job(sessions, publisher, images.url(f"/good.jpg?{n}")).id for n in range(300)]
+        wait_until(lambda: open_jobs(sessions) < 290, 30, "the first jobs to end")
+        left = open_jobs(sessions)
+        with frozen(postgres_server):
+            time.sleep(HANG_S)
+        wait_until(lambda: open_jobs(sessions) == 0, 60, "all jobs to end")
+        assert worker.poll() is None
+    assert left > 0
+    assert set(outcomes(sessions, jobs)) == {"succeeded"}
+    if answer_timeout_s > HANG_S:
+        # Else a claim whose commit hung may have taken its job for nobody: such a job waits for the end of its lease.
+        assert_nobody_is_blamed(sessions)
+    publisher.close()
+    engine.dispose()
