@@ -6,7 +6,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, QueuePool, create_engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from jobs.overdue import TCP, bound
@@ -26,7 +26,9 @@ def driver_url(url: str) -> str:
     return url
 
 
-def make_engine(settings: Settings, *, answer_within_s: float | None = None) -> Engine:
+def make_engine(
+    settings: Settings, *, answer_within_s: float | None = None, pool: type[QueuePool] = QueuePool
+) -> Engine:
     """A pool of at most `database.pool_size` connections. Opens none yet.
 
     answer_within_s: the longest wait for a free connection and for an answer; `database.answer_timeout_s` if unset.
@@ -34,6 +36,7 @@ def make_engine(settings: Settings, *, answer_within_s: float | None = None) -> 
     within_s = answer_within_s or settings.database.answer_timeout_s
     engine = create_engine(
         driver_url(settings.database.url.get_secret_value()),
+        poolclass=pool,
         pool_size=settings.database.pool_size,
         max_overflow=0,
         pool_timeout=within_s,
