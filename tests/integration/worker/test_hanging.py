@@ -22,7 +22,7 @@ from jobs.tables import Job, Lane
 from tests.freezing import frozen
 from tests.image_server import ImageServer
 from tests.integration.worker.conftest import StartWorker
-from tests.processes import running, wait_until
+from tests.processes import running, stop, wait_until
 from tests.records import new_job, open_jobs, outcomes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -43,12 +43,12 @@ def postgres_server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
 
 
 @contextlib.contextmanager
-def courier(settings: Settings) -> Iterator[Popen[bytes]]:
-    """A courier's process that sweeps often; it must not end by itself."""
+def courier(settings: Settings, *, must_last: bool = True) -> Iterator[Popen[bytes]]:
+    """A courier's process that sweeps often. `must_last`: it must not end by itself."""
     patient = CourierSettings(sweep_every_s=0.5, lost_after_s=2)
     with running(settings.model_copy(update={"courier": patient}), "courier") as child:
         yield child
-        assert child.poll() is None
+        assert child.poll() is None or not must_last
 
 
 def assert_nobody_is_blamed(sessions: Sessions) -> None:
@@ -114,3 +114,29 @@ def test_worker_and_courier_outlast_a_postgres_that_hangs(
         assert_nobody_is_blamed(sessions)
     publisher.close()
     engine.dispose()
+
+
+def test_a_courier_ends_although_postgres_hangs(settings: Settings, postgres_server: EmbeddedPostgres) -> None:
+    settings = settings.model_copy(update={"database": DatabaseSettings(url=SecretStr(postgres_server.url))})
+    migrate(settings)
+    with courier(settings, must_last=False) as child:
+        time.sleep(3)  # its connections are open
+        with frozen(postgres_server):
+            time.sleep(2)  # its loops hang
+            assert stop(child, 45) == 0
+
+
+def test_a_worker_ends_although_redis_hangs(
+    settings: Settings, sessions: Sessions, redis_server: EmbeddedRedis, images: ImageServer, start_worker: StartWorker
+) -> None:
+    own = {"queue": QueueSettings(url=SecretStr(redis_server.url))}
+    settings = settings.model_copy(update={**own, "worker": settings.worker.model_copy(update={"grace_s": 10})})
+    publisher = Publisher(settings)
+    job = new_job(sessions, publisher, images.url("/silent"), lane=Lane.BULK).id
+    with start_worker(settings, Lane.BULK) as worker:
+        wait_until(lambda: outcomes(sessions, [job]) == ["processing"], 20, "the job to be claimed")
+        with frozen(redis_server):
+            assert stop(worker, 14) == 0
+            assert outcomes(sessions, [job]) == ["queued"]
+    assert_nobody_is_blamed(sessions)
+    publisher.close()
