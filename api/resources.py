@@ -8,6 +8,7 @@ from typing import cast
 from flask import Flask, current_app
 from sqlalchemy import Engine
 
+from api.pool import WaryPool
 from api.rate import RateLimit
 from api.waiting import Waiting
 from jobs.database import Sessions, direct_url, make_engine, make_sessions
@@ -52,7 +53,7 @@ def open_resources(settings: Settings, tracing: Tracing | None = None) -> Resour
 
     tracing: that of the settings if unset.
     """
-    engine = make_engine(settings)
+    engine = make_engine(settings, answer_within_s=settings.api.record_timeout_s, pool=WaryPool)
     sessions = make_sessions(engine)
     metrics = ApiMetrics()
     # At most half of the threads wait, so that the other half always answers.

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, QueuePool, create_engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
+from jobs.overdue import TCP, bound
 from jobs.settings import Settings
 
 # Any constant will do: it names the advisory lock under which only one process migrates at a time.
@@ -25,13 +26,20 @@ def driver_url(url: str) -> str:
     return url
 
 
-def make_engine(settings: Settings) -> Engine:
-    """A pool of at most `database.pool_size` connections. Opens none yet."""
-    return create_engine(
+def make_engine(
+    settings: Settings, *, answer_within_s: float | None = None, pool: type[QueuePool] = QueuePool
+) -> Engine:
+    """A pool of at most `database.pool_size` connections. Opens none yet.
+
+    answer_within_s: the longest wait for a free connection and for an answer; `database.answer_timeout_s` if unset.
+    """
+    within_s = answer_within_s or settings.database.answer_timeout_s
+    engine = create_engine(
         driver_url(settings.database.url.get_secret_value()),
+        poolclass=pool,
         pool_size=settings.database.pool_size,
         max_overflow=0,
-        pool_timeout=10,
+        pool_timeout=within_s,
         # A restarted server leaves dead connections in the pool; this finds them before a statement does.
         pool_pre_ping=True,
         # Errors would show the values of a statement, and among them are presigned addresses.
@@ -40,8 +48,11 @@ def make_engine(settings: Settings) -> Engine:
             "connect_timeout": settings.database.connect_timeout_s,
             # PgBouncer in transaction mode hands each transaction another server connection.
             "prepare_threshold": None,
+            **TCP,
         },
     )
+    bound(engine, within_s)
+    return engine
 
 
 def make_sessions(engine: Engine) -> Sessions:
@@ -57,7 +68,7 @@ def direct_url(settings: Settings) -> str:
 
 def migrate(settings: Settings, revision: str = "head") -> None:
     """Brings the schema to `revision`. Safe to call from several processes at once."""
-    engine = create_engine(driver_url(direct_url(settings)))
+    engine = create_engine(driver_url(direct_url(settings)), connect_args=TCP)
     try:
         with engine.connect() as connection:
             connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import psycopg
 
 from jobs.logs import get_logger
+from jobs.overdue import TCP, BoundedConnection
 
 log = get_logger(__name__)
 
@@ -57,9 +58,7 @@ class Listener:
             self._is_closed.wait(RECONNECT_AFTER_S)
 
     def _listen(self) -> None:
-        with psycopg.connect(
-            self._url, autocommit=True, connect_timeout=5, keepalives_idle=10, keepalives_interval=5, keepalives_count=2
-        ) as connection:
+        with BoundedConnection.connect(self._url, autocommit=True, connect_timeout=5, **TCP) as connection:
             connection.execute(f"LISTEN {self._channel}")
             self.is_listening.set()
             self._connected()

@@ -17,7 +17,9 @@ from celery import Celery
 from kombu import Exchange, Queue
 from kombu.exceptions import OperationalError
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from jobs.breaker import Breaker
 from jobs.settings import Settings
@@ -28,6 +30,18 @@ MESSAGE_VERSION = 1
 PUBLISH_REST_S = 1.0
 """After a failure nobody publishes for this long: callers must not wait, one by one, for a Redis that is gone."""
 PUBLISHED_AT_HEADER = "published_at"
+
+PUBLISH_WITHIN_S = 1.0
+"""How long a Redis that hangs is waited for at each wait on the socket; kombu's own limit is none at all.
+
+A request may wait four times: kombu connects anew and tries again, and more threads than it has connections queue.
+"""
+CONSUME_WITHIN_S = 5.0
+"""The same in a worker, where nobody waits for the answer.
+
+The wait for a message is not meant: Celery's loop reads only when there is something to read. A worker whose Redis
+hangs while it waits finds out by kombu's own check of an overdue BRPOP.
+"""
 
 
 class QueueUnavailable(Exception):
@@ -62,6 +76,7 @@ def make_celery(settings: Settings, lane: Lane) -> Celery:
             "unacked_index_key": f"{queue_name(lane)}.unacked_index",
             "unacked_mutex_key": f"{queue_name(lane)}.unacked_mutex",
             "socket_connect_timeout": 2,
+            "socket_timeout": CONSUME_WITHIN_S,
             "socket_keepalive": True,
         },
         task_queues=[_queue(each) for each in Lane],
@@ -103,9 +118,18 @@ class Publisher:
         self._on_failure = on_failure
         self._celery = make_celery(settings, Lane.INTERACTIVE)
         # kombu would try to connect for six seconds, and a caller's request with it; the sweeper makes up for it.
-        self._celery.conf.broker_transport_options |= {"max_retries": 1, "interval_start": 0}
+        self._celery.conf.broker_transport_options |= {
+            "max_retries": 1,
+            "interval_start": 0,
+            "socket_connect_timeout": PUBLISH_WITHIN_S,
+            "socket_timeout": PUBLISH_WITHIN_S,
+        }
         self._redis: Redis = Redis.from_url(
-            settings.queue.url.get_secret_value(), socket_connect_timeout=2, socket_timeout=5
+            settings.queue.url.get_secret_value(),
+            socket_connect_timeout=PUBLISH_WITHIN_S,
+            socket_timeout=PUBLISH_WITHIN_S,
+            # redis-py would ask a server that hangs ten times more.
+            retry=Retry(NoBackoff(), 0),
         )
         self._chunk_size = settings.queue.chunk_size
         self._breaker = Breaker(PUBLISH_REST_S)

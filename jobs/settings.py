@@ -29,6 +29,9 @@ class DatabaseSettings(_Group):
     )
     pool_size: int = Field(4, ge=1, le=64, description="connections per process")
     connect_timeout_s: int = Field(5, ge=1, description="how long to wait for a connection")
+    answer_timeout_s: Seconds = Field(
+        10, description="how long worker and courier wait for the answer to a statement; then they try again"
+    )
 
 
 class QueueSettings(_Group):
@@ -172,6 +175,9 @@ class ApiSettings(_Group):
     max_wait_s: int = Field(60, ge=0, description="longest `wait=N`")
     max_request_bytes: int = Field(33 * MIB, ge=1, description="largest request body")
     read_timeout_s: Seconds = Field(120, description="limit for receiving one request; its headers have 10 s at most")
+    record_timeout_s: Seconds = Field(
+        5, description="how long a request waits for Postgres, at most thrice: a free connection, a new one, an answer"
+    )
     page_size: int = Field(100, ge=1, le=1000, description="most jobs in one page of a list")
     require_key: bool = Field(
         True, description="false: no key is asked for, and only requests of this machine are taken; `enrich up` sets it"

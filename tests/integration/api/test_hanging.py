@@ -1,0 +1,111 @@
+"""What callers see when Redis or Postgres does not die but hangs: an answer in bounded time, and a recovery."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from apiflask import APIFlask
+from pydantic import SecretStr
+from werkzeug.test import TestResponse
+
+from api.app import create_app
+from api.pool import REST_S
+from api.resources import resources_of
+from jobs.database import Sessions, migrate
+from jobs.embedded.postgres import EmbeddedPostgres
+from jobs.embedded.redis import EmbeddedRedis
+from jobs.settings import DatabaseSettings, QueueSettings, Settings
+from tests.freezing import frozen
+from tests.integration.api.test_create_job import URL, assert_problem
+from tests.records import read_job
+
+pytestmark = pytest.mark.timeout(120)
+
+Ask = Callable[[], TestResponse]
+
+
+def timed(ask: Ask) -> tuple[TestResponse, float]:
+    """The answer, and the seconds until it came."""
+    started = time.monotonic()
+    return ask(), time.monotonic() - started
+
+
+def side_by_side(
+    app: APIFlask, count: int, ask: Callable[[APIFlask], TestResponse]
+) -> list[tuple[TestResponse, float]]:
+    """`count` requests at once, as the server's threads would make them."""
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(lambda _: timed(lambda: ask(app)), range(count)))
+
+
+def create(app: APIFlask) -> TestResponse:
+    return app.test_client().post("/v1/jobs", json={"url": URL})
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[EmbeddedRedis]:
+    with EmbeddedRedis(tmp_path / "redis", aof=False) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+    with EmbeddedPostgres(tmp_path / "postgres", durable=False) as server:
+        yield server
+
+
+def test_while_redis_hangs_jobs_are_accepted_promptly(
+    settings: Settings, sessions: Sessions, redis_server: EmbeddedRedis
+) -> None:
+    app = create_app(settings.model_copy(update={"queue": QueueSettings(url=SecretStr(redis_server.url))}))
+    assert create(app).status_code == 202  # its connections are open, as in a service that runs
+
+    with frozen(redis_server):
+        answers = side_by_side(app, 16, create)
+        alone = timed(lambda: create(app))
+        ready, ready_after_s = timed(lambda: app.test_client().get("/readyz"))
+
+    for response, took_s in [*answers, alone]:
+        assert response.status_code == 202
+        assert took_s < 6
+        assert read_job(sessions, uuid.UUID(response.get_json()["id"])).published_at is None
+    assert (ready.get_json()["status"], ready.get_json()["parts"]["redis"]) == ("degraded", "down")
+    assert ready_after_s < 6
+    time.sleep(1.1)  # the breaker's rest
+    job = create(app).get_json()["id"]
+    assert read_job(sessions, uuid.UUID(job)).published_at is not None
+    resources_of(app).close()
+
+
+def test_while_postgres_hangs_callers_are_told_to_come_again(
+    settings: Settings, postgres_server: EmbeddedPostgres
+) -> None:
+    settings = settings.model_copy(update={"database": DatabaseSettings(url=SecretStr(postgres_server.url))})
+    migrate(settings)
+    app = create_app(settings)
+    assert {answer.status_code for answer, _ in side_by_side(app, 16, create)} == {202}  # its connections are open
+
+    with frozen(postgres_server):
+        first = side_by_side(app, 16, create)
+        later = side_by_side(app, 16, lambda app: app.test_client().get("/v1/jobs"))
+        waited = [took_s for _, took_s in later if took_s > 0.5]
+        ready, ready_after_s = timed(lambda: app.test_client().get("/readyz"))
+        assert timed(lambda: app.test_client().get("/healthz"))[1] < 1
+
+    for response, took_s in [*first, *later]:
+        assert_problem(response, 503, "database_unavailable")
+        assert int(response.headers["Retry-After"]) > 0
+        assert took_s < 15
+    assert assert_problem(ready, 503, "not_ready")["parts"]["postgres"] == "down"
+    assert ready_after_s < 15
+    assert len(waited) <= 1, "one request tries, the others are told at once"
+    time.sleep(REST_S)
+    assert create(app).status_code == 202
+    assert {answer.status_code for answer, _ in side_by_side(app, 16, create)} == {202}
+    assert len(app.test_client().get("/v1/jobs").get_json()["jobs"]) >= 32
+    resources_of(app).close()
