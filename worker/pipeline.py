@@ -104,7 +104,7 @@ class Pipeline:
 
     def _predict(self, claim: Claim, data: bytes, sha256: str, timings: dict[str, Any]) -> tuple[SeenAsset, Outcome]:
         self._check_held(claim)
-        with self._stage(timings, "decode"), self.parts.decode_slots.take(claim):
+        with self.parts.decode_slots.take(claim), self._stage(timings, "decode"):
             picture = prepare(data, self.parts.predictor, self.parts.settings.decode)
         self._check_held(claim)
         asset = SeenAsset(sha256, picture.width, picture.height, picture.format, len(data))

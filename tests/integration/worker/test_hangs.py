@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from courier.sweeper import Sweeper
 from jobs.database import Sessions
 from jobs.queue import Publisher
 from jobs.settings import JobSettings, Settings
+from jobs.tables import Result
+from model.cores import available_cores
 from tests import killer, pictures
 from tests.integration.worker.conftest import StartWorker
 from tests.integration.worker.test_poison import one_message
@@ -46,3 +49,19 @@ def test_a_picture_whose_decoding_hangs_ends_as_poison_and_its_mates_are_answere
             assert second.poll() is None, "from the second time on only the child ends"
     assert outcomes(sessions, job_ids) == ["succeeded"] * 3 + ["poison"] + ["succeeded"] * 4
     assert read_job(sessions, culprit).crashes == settings.jobs.max_crashes
+
+
+def test_the_wait_for_a_slot_is_no_part_of_the_time_for_decoding(
+    settings: Settings, sessions: Sessions, publisher: Publisher, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    """Three pictures for each slot, one second each: the last wait for two seconds."""
+    count = 3 * available_cores()
+    settings = impatient(settings, threads=count)
+    slow = [killer.picture(killer.SLOW) + bytes([number]) for number in range(count)]
+    with killer.fatal_decoder(tmp_path), start_worker(settings, "bulk"):
+        one_message(settings, sessions, publisher, slow)
+        wait_until(lambda: open_jobs(sessions) == 0, 60, "all jobs to end")
+    with sessions() as session:
+        decode_ms = [result.timings["decode_ms"] for result in session.scalars(select(Result))]
+    assert len(decode_ms) == count
+    assert max(decode_ms) < 2000
