@@ -14,10 +14,11 @@ from jobs.settings import JobSettings, Settings
 from jobs.tables import Result
 from model.cores import available_cores
 from tests import killer, pictures
+from tests.image_server import ImageServer
 from tests.integration.worker.conftest import StartWorker
 from tests.integration.worker.test_poison import one_message
 from tests.processes import wait_until
-from tests.records import open_jobs, outcomes, read_job
+from tests.records import new_job, open_jobs, outcomes, read_job
 from worker.watch import EXIT_HUNG
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -65,3 +66,26 @@ def test_the_wait_for_a_slot_is_no_part_of_the_time_for_decoding(
         decode_ms = [result.timings["decode_ms"] for result in session.scalars(select(Result))]
     assert len(decode_ms) == count
     assert max(decode_ms) < 2000
+
+
+def test_a_worker_whose_model_hangs_ends_and_another_does_its_jobs(
+    settings: Settings,
+    sessions: Sessions,
+    publisher: Publisher,
+    images: ImageServer,
+    start_worker: StartWorker,
+    tmp_path: Path,
+) -> None:
+    settings, log = impatient(settings, batch_deadline_s=3), tmp_path / "worker.log"
+    sweeper = Sweeper(settings, sessions, publisher)
+    with killer.hanging_model(tmp_path) as switch:
+        with start_worker(settings, log=log) as first:
+            switch.touch()
+            jobs = [new_job(sessions, publisher, images.url(f"/slow/0/{number}")).id for number in range(3)]
+            assert first.wait(30) == EXIT_HUNG
+        assert log.read_text().count("model_hangs") == 1
+        assert open_jobs(sessions) == 3
+        switch.unlink()
+        with start_worker(settings):
+            wait_until(lambda: sweeper.sweep() is not None and open_jobs(sessions) == 0, 60, "the jobs to be done")
+    assert outcomes(sessions, jobs) == ["succeeded"] * 3
