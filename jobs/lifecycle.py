@@ -78,27 +78,29 @@ class Outcome:
 
 
 def claim(
-    session: Session, job_ids: Sequence[uuid.UUID], lease_s: float, max_crashes: int | None = None
+    session: Session,
+    job_ids: Sequence[uuid.UUID],
+    lease_s: float,
+    max_crashes: int | None = None,
+    crashes_below: int | None = None,
 ) -> list[Claim]:
     """Takes those of the jobs that are free: queued and due, or left by a worker whose lease ran out.
 
     What is not in the answer is not ours: finished, canceled, or held by somebody else; or its worker died for the
-    `max_crashes`th time, which `free_expired` will make poison.
+    `max_crashes`th time, which `free_expired` will make poison; or it counts `crashes_below` or more, see `suspects`.
     """
-    is_due = or_(Job.next_attempt_at.is_(None), Job.next_attempt_at <= func.now())
-    is_left = _is_expired() if max_crashes is None else and_(_is_expired(), Job.crashes + 1 < max_crashes)
-    is_free = or_(and_(Job.status == Status.QUEUED, is_due), is_left)
+    is_ours = [Job.id.in_(job_ids), _is_free(max_crashes)]
+    if crashes_below is not None:
+        is_ours.append(_crashes_when_claimed() < crashes_below)
     # Locked in one order, and what another claim holds is left to it: two twins of a chunk cannot deadlock.
-    free = (
-        select(Job.id).where(Job.id.in_(job_ids), is_free).order_by(Job.id).with_for_update(skip_locked=True).subquery()
-    )
+    free = select(Job.id).where(*is_ours).order_by(Job.id).with_for_update(skip_locked=True).subquery()
     rows = session.execute(
         update(Job)
         .where(Job.id.in_(select(free.c.id)))
         .values(
             status=Status.PROCESSING,
             attempt=Job.attempt + 1,
-            crashes=Job.crashes + case((Job.status == Status.PROCESSING, 1), else_=0),
+            crashes=_crashes_when_claimed(),
             lease_expires_at=_after(lease_s),
             next_attempt_at=None,
             started_at=func.now(),
@@ -107,6 +109,24 @@ def claim(
         .execution_options(synchronize_session=False)
     )
     return [_claim(job, float(queued_ms)) for job, queued_ms in rows]
+
+
+def suspects(session: Session, job_ids: Sequence[uuid.UUID], crashes: int, max_crashes: int) -> list[uuid.UUID]:
+    """Those of the jobs that are free and count `crashes` or more; the least suspect first. Takes none of them."""
+    counted = _crashes_when_claimed()
+    is_suspect = and_(Job.id.in_(job_ids), _is_free(max_crashes), counted >= crashes)
+    return list(session.scalars(select(Job.id).where(is_suspect).order_by(counted, Job.id)))
+
+
+def _is_free(max_crashes: int | None) -> ColumnElement[bool]:
+    is_due = or_(Job.next_attempt_at.is_(None), Job.next_attempt_at <= func.now())
+    is_left = _is_expired() if max_crashes is None else and_(_is_expired(), Job.crashes + 1 < max_crashes)
+    return or_(and_(Job.status == Status.QUEUED, is_due), is_left)
+
+
+def _crashes_when_claimed() -> ColumnElement[int]:
+    # One that is still `processing` was left by a worker that died.
+    return Job.crashes + case((Job.status == Status.PROCESSING, 1), else_=0)
 
 
 def _claim(job: Job, queued_ms: float) -> Claim:

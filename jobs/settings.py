@@ -117,6 +117,9 @@ class WorkerSettings(_Group):
     max_wait_ms: float = Field(5, ge=0, description="how long a picture waits for company in its batch")
     threads: int = Field(32, ge=1, description="jobs in progress at once; about twice the batch size")
     batch_deadline_s: Seconds = Field(60, description="limit for one model call")
+    decode_deadline_s: Seconds = Field(
+        60, description="limit for decoding one picture; a worker that is over it ends, and is to be started anew"
+    )
     caption_budget_ms: float = Field(
         300, ge=0, description="limit for writing one batch's names, beyond it they are structured text; 0 = always"
     )

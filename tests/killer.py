@@ -1,4 +1,7 @@
-"""A picture that kills every process which opens it, as a broken C decoder would: for tests of what outlives that."""
+"""Pictures that end, stop or slow every process which opens them, as a broken C decoder would, and a model that hangs.
+
+For tests of what outlives that: the code gets into real processes and their children without a change of ours.
+"""
 
 from __future__ import annotations
 
@@ -10,32 +13,77 @@ from pathlib import Path
 from tests import pictures
 
 MARK = b"end this process"
+HANG = b"never return"
+SLOW = b"take a second"
 
 # Python runs a module of this name at the start of each process: spawned children meet the same decoder.
-_SITECUSTOMIZE = f"""
-import os, signal
+_DECODER = f"""
+import os, signal, time
 from PIL import GifImagePlugin
 
 _open = GifImagePlugin.GifImageFile._open
 
-def fatal_open(self):
-    if {MARK!r} in self.fp.getvalue():
+def odd_open(self):
+    data = self.fp.getvalue()
+    if {MARK!r} in data:
         os.kill(os.getpid(), signal.SIGKILL)
+    while {HANG!r} in data:
+        time.sleep(1)
+    if {SLOW!r} in data:
+        time.sleep(1)
     _open(self)
 
-GifImagePlugin.GifImageFile._open = fatal_open
+GifImagePlugin.GifImageFile._open = odd_open
+"""
+
+# The module is changed when it is imported, since this runs before the program knows where its own modules are.
+_MODEL = """
+import importlib.machinery, os, sys, time
+
+def hang(module):
+    predict = module.Predictor.predict
+    def hanging_predict(self, batch):
+        while os.path.exists(SWITCH):
+            time.sleep(0.1)
+        return predict(self, batch)
+    module.Predictor.predict = hanging_predict
+
+class Finder:
+    def find_spec(self, name, path, target=None):
+        if name != "model.predictor":
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        load = spec.loader.exec_module
+        spec.loader.exec_module = lambda module: (load(module), hang(module))
+        return spec
+
+sys.meta_path.insert(0, Finder())
 """
 
 
-def picture() -> bytes:
+def picture(mark: bytes = MARK) -> bytes:
     """A GIF that is fine by itself."""
-    return pictures.encoded(pictures.drawn(), "GIF", comment=MARK)
+    return pictures.encoded(pictures.drawn(), "GIF", comment=mark)
 
 
 @contextmanager
 def fatal_decoder(folder: Path) -> Iterator[None]:
-    """Processes started in the block have a GIF decoder that dies of the picture."""
-    (folder / "sitecustomize.py").write_text(_SITECUSTOMIZE)
+    """Processes started in the block have a GIF decoder that does what the pictures' marks say."""
+    with _injected(folder, _DECODER):
+        yield
+
+
+@contextmanager
+def hanging_model(folder: Path) -> Iterator[Path]:
+    """Processes started in the block have a model whose calls do not return while the file that is given exists."""
+    switch = folder / "hang"
+    with _injected(folder, f"SWITCH = {str(switch)!r}\n{_MODEL}"):
+        yield switch
+
+
+@contextmanager
+def _injected(folder: Path, code: str) -> Iterator[None]:
+    (folder / "sitecustomize.py").write_text(code)
     before: Mapping[str, str] = dict(os.environ)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(folder), before.get("PYTHONPATH")]))
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from threading import BoundedSemaphore
+from functools import partial
 
 from jobs.database import make_engine, make_sessions
 from jobs.http import GuardedClient
@@ -22,8 +22,9 @@ from worker.batcher import Batcher
 from worker.fetch import Fetcher
 from worker.leases import LeaseKeeper
 from worker.pipeline import Parts, Pipeline
+from worker.slots import DecodeSlots
 from worker.tally import measured
-from worker.watch import Watch
+from worker.watch import Hang, Watch
 
 log = get_logger(__name__)
 
@@ -68,14 +69,19 @@ def open_pipeline(
             predictor=predictor,
             batcher=batcher,
             leases=leases,
-            decode_slots=BoundedSemaphore(available_cores()),
+            decode_slots=DecodeSlots(available_cores(), settings.worker.decode_deadline_s),
             tracing=tracing,
         )
         on_loaded(parts)
-        watch = Watch(lambda: batcher.is_hung() or not batcher.is_alive(), settings.worker.heartbeat_file)
+        watch = Watch([partial(_model_hang, batcher), parts.decode_slots.hang], settings.worker.heartbeat_file)
         watch.start()
         stack.callback(watch.close)
         yield Pipeline(parts)
+
+
+def _model_hang(batcher: Batcher[Pixels, Answer]) -> Hang | None:
+    """A thread that died answers as little as one that hangs."""
+    return Hang("model_hangs") if batcher.is_hung() or not batcher.is_alive() else None
 
 
 def load_predictor(settings: Settings) -> Predictor:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import multiprocessing
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import cast
 
 from jobs.lifecycle import Claim
@@ -71,25 +72,31 @@ class _Child:
 
 
 class Isolation:
-    """One child at a time, made when it is needed: a second model takes memory. Thread-safe."""
+    """One child at a time, made when it is needed: a second model takes memory. Threads take turns."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._turn = threading.Lock()
         self._child: _Child | None = None
 
+    @contextlib.contextmanager
+    def turn(self, is_over: Callable[[], bool]) -> Iterator[bool]:
+        """Waits until the child is free, and keeps it so for the block; False when it `is_over` before that."""
+        has_turn = False
+        while not (is_over() or has_turn):
+            has_turn = self._turn.acquire(timeout=POLL_S)
+        try:
+            yield has_turn
+        finally:
+            if has_turn:
+                self._turn.release()
+
     def run(self, claim: Claim, is_stopping: Callable[[], bool], ends_at: float) -> tuple[End, Ended | None]:
-        """Brings the job to its end in the child, which writes the answer itself. The caller keeps the lease.
+        """Brings the job to its end in the child, which writes the answer itself. The caller keeps turn and lease.
 
         ends_at: by time.monotonic(); a child that is busy then is killed. Answers, too, what the child did to the job.
         """
-        while not self._turn.acquire(timeout=POLL_S):
-            if is_stopping() or time.monotonic() > ends_at:
-                return End.STOPPED, None
-        try:
-            end, ended = self._run(claim, is_stopping, ends_at)
-        finally:
-            self._turn.release()
+        end, ended = self._run(claim, is_stopping, ends_at)
         log.info("suspect_ended", job_id=str(claim.id), end=end.value, crashes=claim.crashes)
         return end, ended
 

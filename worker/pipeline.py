@@ -8,7 +8,6 @@ import dataclasses
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from threading import BoundedSemaphore
 from typing import Any, TypeVar
 
 from jobs import lifecycle, queries
@@ -27,6 +26,7 @@ from worker.fetch import Fetcher
 from worker.leases import LeaseKeeper
 from worker.patience import outlast
 from worker.picture import prepare
+from worker.slots import DecodeSlots
 from worker.tally import Ended
 
 T = TypeVar("T")
@@ -48,8 +48,7 @@ class Parts:
     predictor: Predictor
     batcher: Batcher[Pixels, Answer]
     leases: LeaseKeeper
-    # Decoding is processor work on large buffers: more at once than cores would only cost memory.
-    decode_slots: BoundedSemaphore
+    decode_slots: DecodeSlots
     tracing: Tracing
 
 
@@ -105,7 +104,7 @@ class Pipeline:
 
     def _predict(self, claim: Claim, data: bytes, sha256: str, timings: dict[str, Any]) -> tuple[SeenAsset, Outcome]:
         self._check_held(claim)
-        with self._stage(timings, "decode"), self.parts.decode_slots:
+        with self.parts.decode_slots.take(claim), self._stage(timings, "decode"):
             picture = prepare(data, self.parts.predictor, self.parts.settings.decode)
         self._check_held(claim)
         asset = SeenAsset(sha256, picture.width, picture.height, picture.format, len(data))

@@ -46,7 +46,7 @@ def open_runtime(
         executor = ThreadPoolExecutor(settings.worker.threads, thread_name_prefix="job")
         # Chunks wait for their jobs by themselves; what they gave up on must not hold the process.
         stack.callback(executor.shutdown, wait=False, cancel_futures=True)
-        yield Runtime(Chunks(pipeline, publisher, executor, isolation, Tally(metrics, predictor.bundle)))
+        yield Runtime(Chunks(lane, pipeline, publisher, executor, isolation, Tally(metrics, predictor.bundle)))
 
 
 def register(parts: Parts) -> None:

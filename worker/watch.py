@@ -1,10 +1,11 @@
-"""The heartbeat that probes look at, and the watchdog that ends a process whose model thread hangs or has died."""
+"""The heartbeat that probes look at, and the watchdog that ends a process in which something hangs for good."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from jobs.heartbeat import Heartbeat
@@ -15,11 +16,21 @@ log = get_logger(__name__)
 EXIT_HUNG = 70  # EX_SOFTWARE of sysexits.h
 
 
-class Watch:
-    """Every `every_s` asks whether the worker is well: touches the file if so, ends the process if the model hangs."""
+@dataclasses.dataclass(frozen=True)
+class Hang:
+    """Something that will not end, as the event and the fields of its line in the log."""
 
-    def __init__(self, is_hung: Callable[[], bool], heartbeat_file: Path | None, every_s: float = 2.0) -> None:
-        self._is_hung = is_hung
+    event: str
+    fields: Mapping[str, object] = dataclasses.field(default_factory=dict)
+
+
+class Watch:
+    """Every `every_s` asks each of `checks`: touches the file if all is well, ends the process at the first hang."""
+
+    def __init__(
+        self, checks: Sequence[Callable[[], Hang | None]], heartbeat_file: Path | None, every_s: float = 2.0
+    ) -> None:
+        self._checks = checks
         self._heartbeat = Heartbeat(heartbeat_file)
         self._every_s = every_s
         self._stopping = threading.Event()
@@ -36,8 +47,8 @@ class Watch:
 
     def _run(self) -> None:
         while not self._stopping.wait(self._every_s):
-            if self._is_hung():
-                log.error("model_hangs")
+            for hang in filter(None, (check() for check in self._checks)):
+                log.error(hang.event, **hang.fields)
                 # A thread cannot be killed. The leases end with the process, and its jobs go to another.
                 os._exit(EXIT_HUNG)
             self._heartbeat.beat()

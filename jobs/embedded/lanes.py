@@ -20,6 +20,8 @@ LANES = ("interactive", "bulk")
 BULK_NICENESS = 10
 # Workers touch their file every 2 s.
 STALE_AFTER_S = 10.0
+EXIT_S = 5.0
+"""For what comes after a worker's grace: closed connections, the interpreter's exit."""
 
 
 def heartbeat_file(run_dir: Path, lane: str) -> Path:
@@ -63,7 +65,8 @@ def run_lanes(settings: Settings, front_door: Sequence[str], console: Console) -
         guardian = Guardian()
         stack.callback(guardian.close)
         children = lane_children(front_door, dict(os.environ), run_dir, settings.metrics.port)
-        supervisor = Supervisor(children, console=console, signals=signals, guardian=guardian)
+        grace_s = settings.worker.grace_s + EXIT_S
+        supervisor = Supervisor(children, console=console, signals=signals, guardian=guardian, grace_s=grace_s)
         stack.callback(supervisor.stop)
         if supervisor.start():
             console.say("both lanes are ready")

@@ -32,15 +32,15 @@ def images() -> Iterator[ImageServer]:
 
 @pytest.fixture(scope="module")
 def start_worker(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> StartWorker:
-    """Starts `enrich worker` for the settings, and waits until it is ready."""
+    """Starts `enrich worker` for the settings, and waits until it is ready. Its lines go to `log`, if it is given."""
 
     @contextlib.contextmanager
-    def start(settings: Settings, lane: str = "interactive") -> Iterator[Popen[bytes]]:
+    def start(settings: Settings, lane: str = "interactive", log: Path | None = None) -> Iterator[Popen[bytes]]:
         folder = tmp_path_factory.mktemp("worker")
         heartbeat = folder / "heartbeat"
         own = settings.worker.model_copy(update={"bundle": bundle, "heartbeat_file": heartbeat})
         settings = settings.model_copy(update={"worker": own})
-        with running(settings, "worker", "--lane", lane, log=folder / "worker.log") as child:
+        with running(settings, "worker", "--lane", lane, log=log or folder / "worker.log") as child:
             wait_for_file(heartbeat, child)
             yield child
 

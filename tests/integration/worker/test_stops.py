@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from redis import Redis
@@ -17,7 +18,7 @@ from jobs.settings import JobSettings, Settings
 from jobs.tables import Job, Lane, Result, Status
 from tests.image_server import ImageServer
 from tests.integration.worker.conftest import StartWorker
-from tests.processes import stop, wait_until
+from tests.processes import running, stop, wait_for_file, wait_until
 from tests.records import new_job, open_jobs, outcomes, read_job
 
 QUICK_LEASES = JobSettings(lease_s=1, renew_every_s=0.3, retry_base_s=0.05)
@@ -155,3 +156,21 @@ def test_a_chunk_that_takes_too_long_fails_only_what_has_not_ended(
     with start_worker(settings, "bulk"):
         wait_until(lambda: open_jobs(sessions) == 0, 20, "both jobs to end")
     assert outcomes(sessions, jobs) == ["deadline_exceeded", "succeeded"]
+
+
+@pytest.mark.slow
+def test_both_lanes_under_one_parent_have_the_whole_grace(
+    settings: Settings, sessions: Sessions, publisher: Publisher, images: ImageServer, bundle: Path, tmp_path: Path
+) -> None:
+    """A grace so long that its half, after which jobs are given back, is beyond the usual one."""
+    patient = settings.fetch.model_copy(update={"read_timeout_s": 300, "total_timeout_s": 300})
+    both = {"bundle": bundle, "heartbeat_file": tmp_path / "heartbeat", "grace_s": 56}
+    own = settings.worker.model_copy(update=both)
+    settings = settings.model_copy(update={"fetch": patient, "worker": own})
+    job = new_job(sessions, publisher, images.url("/drip"))
+    with running(settings, "worker", log=tmp_path / "worker.log") as parent:
+        wait_for_file(tmp_path / "heartbeat", parent)
+        wait_until(lambda: read_job(sessions, job.id).status == Status.PROCESSING, 20, "the job to be claimed")
+        assert stop(parent, 70) == 0
+    row = read_job(sessions, job.id)
+    assert (row.status, row.crashes, row.retries) == ("queued", 0, 0), "it was given back"
