@@ -7,11 +7,15 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from jobs.settings import WebhookSettings, WorkerSettings
+
 DATABASE_URL = "ENRICH_DATABASE__URL"
 QUEUE_URL = "ENRICH_QUEUE__URL"
 REQUIRE_KEY = "ENRICH_API__REQUIRE_KEY"
 HEARTBEAT_FILE = "ENRICH_WORKER__HEARTBEAT_FILE"
 METRICS_PORT = "ENRICH_METRICS__PORT"
+WORKER_GRACE = "ENRICH_WORKER__GRACE_S"
+WEBHOOKS_GRACE = "ENRICH_WEBHOOKS__GRACE_S"
 # Pictures on this machine and no other: the office's routers and databases stay closed.
 LOOPBACK_NETWORKS = '["127.0.0.0/8","::1/128"]'
 
@@ -42,6 +46,12 @@ def child_environment(
 def requires_key(own: Mapping[str, str]) -> bool:
     """Whether the API of `enrich up` will ask for keys."""
     return TypeAdapter(bool).validate_python(own.get(REQUIRE_KEY, "false"))
+
+
+def longest_grace_s(own: Mapping[str, str]) -> float:
+    """How long a child of `enrich up` may take by its own settings to end after SIGTERM."""
+    graces = {WORKER_GRACE: WorkerSettings().grace_s, WEBHOOKS_GRACE: WebhookSettings().grace_s}
+    return max(TypeAdapter(float).validate_python(own.get(name, grace_s)) for name, grace_s in graces.items())
 
 
 def lane_environment(

@@ -22,13 +22,14 @@ from jobs.embedded.environment import (
     DATABASE_URL,
     QUEUE_URL,
     child_environment,
+    longest_grace_s,
     requires_key,
     with_metrics_port,
 )
 from jobs.embedded.errors import PortTaken
 from jobs.embedded.folder import FolderLock, make_folder
 from jobs.embedded.guardian import Guardian
-from jobs.embedded.lanes import LANES, lane_children
+from jobs.embedded.lanes import EXIT_S, LANES, lane_children
 from jobs.embedded.postgres import EmbeddedPostgres
 from jobs.embedded.processes import Child, Supervisor
 from jobs.embedded.redis import EmbeddedRedis
@@ -180,6 +181,7 @@ class Up:
             signals=signals,
             guardian=guardian,
             on_ready=self._say_started,
+            grace_s=longest_grace_s(environment) + EXIT_S,
         )
 
     def _api(self, environment: Mapping[str, str]) -> Child:

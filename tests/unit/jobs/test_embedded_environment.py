@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.embedded.environment import REQUIRE_KEY, child_environment, requires_key
+from jobs.embedded.environment import REQUIRE_KEY, child_environment, longest_grace_s, requires_key
 from jobs.embedded.errors import StartError
 from jobs.loopback import refuse_exposure
 from jobs.settings import Settings
@@ -54,3 +54,9 @@ def test_up_on_a_network_is_refused_before_anything_is_made(tmp_path: Path) -> N
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     assert done.stderr.startswith("enrich: Without keys")
     assert not (tmp_path / "data").exists()
+
+
+def test_children_get_the_longest_grace_that_any_of_them_was_given() -> None:
+    assert longest_grace_s({}) == 20
+    assert longest_grace_s({"ENRICH_WORKER__GRACE_S": "80"}) == 80
+    assert longest_grace_s({"ENRICH_WEBHOOKS__GRACE_S": "45.5", "ENRICH_WORKER__GRACE_S": "5"}) == 45.5
