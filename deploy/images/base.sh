@@ -14,7 +14,7 @@ root=$(buildah mount "$container")
 
 packages_of() { apt-get indextargets --format '$(REPO_URI) $(CODENAME)' 'Created-By: Packages'; }
 mirror=$(packages_of | awk '$2 == "bookworm" {print $1; exit}')
-debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv bookworm "$root" "${mirror:-http://deb.debian.org/debian}" >"${TMPDIR:-/tmp}/debootstrap.log" 2>&1 ||
+debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv bookworm "$root" ${mirror:+"$mirror"} >"${TMPDIR:-/tmp}/debootstrap.log" 2>&1 ||
     { echo "debootstrap failed:"; tail -n 5 "${TMPDIR:-/tmp}/debootstrap.log"; exit 1; } >&2
 
 apt-config dump Acquire >"$root/etc/apt/apt.conf.d/90machine"
