@@ -12,6 +12,8 @@ from pydantic import SecretStr
 from redis import Redis
 
 from jobs.database import Sessions, make_engine, make_sessions, migrate
+from jobs.embedded.postgres import EmbeddedPostgres
+from jobs.embedded.redis import EmbeddedRedis
 from jobs.queue import Publisher
 from jobs.settings import (
     ApiSettings,
@@ -93,3 +95,17 @@ def publisher(settings: Settings) -> Iterator[Publisher]:
     publisher = Publisher(settings)
     yield publisher
     publisher.close()
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[EmbeddedRedis]:
+    """A Redis of the test's own, to be killed or stopped; it forgets everything when it is killed."""
+    with EmbeddedRedis(tmp_path / "redis", aof=False) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+    """A Postgres of the test's own, to be killed or stopped."""
+    with EmbeddedPostgres(tmp_path / "postgres", durable=False) as server:
+        yield server

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from apiflask import APIFlask
@@ -45,18 +44,6 @@ def side_by_side(
 
 def create(app: APIFlask) -> TestResponse:
     return app.test_client().post("/v1/jobs", json={"url": URL})
-
-
-@pytest.fixture
-def redis_server(tmp_path: Path) -> Iterator[EmbeddedRedis]:
-    with EmbeddedRedis(tmp_path / "redis", aof=False) as server:
-        yield server
-
-
-@pytest.fixture
-def postgres_server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
-    with EmbeddedPostgres(tmp_path / "postgres", durable=False) as server:
-        yield server
 
 
 def test_while_redis_hangs_jobs_are_accepted_promptly(

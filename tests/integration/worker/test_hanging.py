@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from subprocess import Popen
 
 import pytest
@@ -28,18 +27,6 @@ from tests.records import new_job, open_jobs, outcomes
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 HANG_S = 8.0
-
-
-@pytest.fixture
-def redis_server(tmp_path: Path) -> Iterator[EmbeddedRedis]:
-    with EmbeddedRedis(tmp_path / "redis", aof=False) as server:
-        yield server
-
-
-@pytest.fixture
-def postgres_server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
-    with EmbeddedPostgres(tmp_path / "postgres", durable=False) as server:
-        yield server
 
 
 @contextlib.contextmanager

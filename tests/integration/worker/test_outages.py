@@ -6,7 +6,6 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -47,18 +46,6 @@ def sweeping(settings: Settings) -> Iterator[None]:
         thread.join()
         publisher.close()
         engine.dispose()
-
-
-@pytest.fixture
-def redis_server(tmp_path: Path) -> Iterator[EmbeddedRedis]:
-    with EmbeddedRedis(tmp_path / "redis", aof=False) as server:
-        yield server
-
-
-@pytest.fixture
-def postgres_server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
-    with EmbeddedPostgres(tmp_path / "postgres", durable=False) as server:
-        yield server
 
 
 def with_own(settings: Settings, **groups: object) -> Settings:
