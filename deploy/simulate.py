@@ -75,7 +75,7 @@ def assumption_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--max-pods", type=click.IntRange(min=1), help="instead of the manifests' maxReplicaCount")
 @click.option(
     "--images-per-s", type=(POSITIVE, POSITIVE), metavar="INTERACTIVE BULK", default=(254, 366), show_default=True,
-    help="what one pod does; without a GPU, two cores do 66 and 95",
+    help="what one pod does; without a GPU, two cores do 28 and 43",
 )  # fmt: skip
 @click.option("--image-s", type=POSITIVE, default=0.1, show_default=True, help="how long an image keeps a thread")
 @click.option(

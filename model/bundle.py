@@ -24,9 +24,9 @@ from model.caption_parts import CaptionerParts
 from model.network import PHOTO_HEAD, AttributeNetwork
 from model.taxonomy import Taxonomy
 
-FORMAT = 2
-READABLE = (1, FORMAT)
-"""Format 1 knew no softness and no in_domain head."""
+FORMAT = 3
+READABLE = (1, 2, FORMAT)
+"""Format 1 knew no softness and no in_domain head, format 2 no companion."""
 WEIGHTS, CONFIG, TAXONOMY, CARD = "weights.safetensors", "bundle.json", "taxonomy.json", "MODEL_CARD.md"
 CAPTIONER = ("captioner.safetensors", "captioner.json", "tokenizer.json")
 SHIPPED = Path(__file__).parent / "bundles" / "fashion"
@@ -55,8 +55,16 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class Companion:
+    """A second backbone (timm's name) whose probabilities have `share`, 0 to 1, of the mean that is answered."""
+
+    architecture: str
+    share: float
+
+
+@dataclass(frozen=True)
 class Bundle:
-    """A loaded bundle. `weights` are float32; `size` is (height, width) in pixels."""
+    """A loaded bundle. `weights` are float32, the companion's under "companion."; `size` is height, width in pixels."""
 
     name: str
     version: str
@@ -72,16 +80,28 @@ class Bundle:
     metrics: dict[str, Any]
     card: str
     captioner: CaptionerParts | None = None
+    companion: Companion | None = None
+
+    @property
+    def architectures(self) -> str:
+        """timm's names of the backbones, such as "convnext_atto_ols + tf_efficientnet_lite0"."""
+        return " + ".join([self.architecture, *([self.companion.architecture] if self.companion else [])])
 
     def network(self) -> AttributeNetwork:
         """The network in evaluation mode with this bundle's weights. Raises BundleError where they do not fit."""
         outputs = {name: len(values) for name, values in self.taxonomy.attributes.items()}
         try:
             inputs = self.weights["domain.centre"].numel() if "domain.centre" in self.weights else 0
-            network = AttributeNetwork(self.architecture, outputs | {PHOTO_HEAD: 1}, domain_inputs=inputs)
+            network = AttributeNetwork(
+                self.architecture,
+                outputs | {PHOTO_HEAD: 1},
+                domain_inputs=inputs,
+                companion=self.companion.architecture if self.companion else "",
+                companion_share=self.companion.share if self.companion else 0.0,
+            )
             network.load_state_dict(self.weights)
         except RuntimeError as error:
-            raise BundleError(f"{WEIGHTS} does not fit {self.architecture} and the taxonomy: {error}") from error
+            raise BundleError(f"{WEIGHTS} does not fit {self.architectures} and the taxonomy: {error}") from error
         return network.eval().requires_grad_(False)
 
 
@@ -111,6 +131,7 @@ def load_bundle(folder: Path | None = None) -> Bundle:
             metrics=config["metrics"],
             card=_read_text(folder / CARD),
             captioner=_load_captioner(folder, config["sha256"]) if has_captioner else None,
+            companion=_companion(config.get("companion")),
         )
     except (KeyError, TypeError, ValueError, AttributeError, SafetensorError) as error:
         raise BundleError(f"the bundle in {folder.name} is not complete: {error!r}") from error
@@ -132,6 +153,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         "name": bundle.name,
         "version": bundle.version,
         "architecture": bundle.architecture,
+        "companion": asdict(bundle.companion) if bundle.companion else None,
         "size": bundle.size,
         "mean": bundle.mean,
         "std": bundle.std,
@@ -169,6 +191,15 @@ def _calibration(data: Mapping[str, Mapping[str, float]], taxonomy: Taxonomy) ->
     if set(data) != set(taxonomy.values):
         raise BundleError(f"{CONFIG} calibrates {sorted(data)}, the taxonomy has {sorted(taxonomy.values)}")
     return {name: Calibration(**{key: float(number) for key, number in row.items()}) for name, row in data.items()}
+
+
+def _companion(data: Mapping[str, Any] | None) -> Companion | None:
+    if data is None:
+        return None
+    share = float(data["share"])
+    if not 0 <= share <= 1:
+        raise BundleError(f"{CONFIG} gives the companion a share of {share}, which is not between 0 and 1")
+    return Companion(str(data["architecture"]), share)
 
 
 def _read_text(file: Path) -> str:

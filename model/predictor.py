@@ -18,6 +18,7 @@ from model.answer import Answer, make_answer
 from model.bundle import Bundle, BundleError, load_bundle
 from model.captioner import Captioner, StructuredCaptioner
 from model.cores import available_cores
+from model.folding import served
 from model.network import DOMAIN
 from model.preprocessing import Pixels, fit, stack, to_input
 from model.scoring import predictions_from, scores_from
@@ -32,7 +33,7 @@ class Predictor:
         self.bundle = bundle
         self.device = device
         self._captioner = captioner or captioner_of(bundle, device)
-        self._network = bundle.network().to(device)
+        self._network = served(bundle.network(), bundle.size).to(device)
 
     @classmethod
     def load(
@@ -68,8 +69,7 @@ class Predictor:
         self._check(batch)
         with torch.inference_mode():
             images = to_input(stack(batch).to(self.device), self.bundle.mean, self.bundle.std)
-            feature_map, maps = self._network.look(images)
-            logits = self._network.read(feature_map, maps)
+            logits, feature_map = self._network.see(images)
             scores = scores_from(logits, self.bundle.taxonomy, self.bundle.calibration, self.bundle.photo_factor)
             domain = logits.get(DOMAIN)
             predictions = predictions_from(scores, self.bundle.taxonomy, self.bundle.calibration, domain)

@@ -62,7 +62,7 @@ def main(
     train, rows = (load_split(given, data, items, name, cleaner, cache) for name in ("train", split))
     subject, _ = subject_of(given, items, rows.items)
     captioner = captioner_of(given)
-    answers = {mode: made for mode, (_, made) in structured_names(given, rows.copies[0]).items()}
+    answers = {mode: made for mode, (_, made) in structured_names(given, rows.pixels).items()}
     names = rival_names(given, captioner, train, rows)
     for folder in ablations:
         other = captioner_of(load_bundle(folder))
@@ -73,9 +73,13 @@ def main(
         rival: measure(subject, made, answers["served" if rival.endswith("served") else "all_answered"])
         for rival, made in names.items()
     }
-    report = {"rivals": figures, "retrieval": {bundle.parent.name: retrieval(subject, captioner, rows.copies[0])}}
+    report = {
+        "rivals": figures,
+        "retrieval": {bundle.parent.name: retrieval(subject, captioner, rows.copies[0], answers["all_answered"])},
+    }
     for folder in ablations:
-        report["retrieval"][folder.parent.name] = retrieval(subject, captioner_of(load_bundle(folder)), rows.copies[0])
+        other = captioner_of(load_bundle(folder))
+        report["retrieval"][folder.parent.name] = retrieval(subject, other, rows.copies[0], answers["all_answered"])
     print(rivals_text(report), examples(subject, names), sep="\n\n")
     if json_file:
         json_file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
@@ -93,7 +97,7 @@ def rival_names(
 ) -> dict[str, list[str]]:
     """Every rival's names of a split's rows."""
     maps = rows.copies[0]
-    structured = structured_names(bundle, maps)
+    structured = structured_names(bundle, rows.pixels)
     every, served = (structured[mode][1] for mode in MODES)
     return {
         "captioner, all answered": caption_names(captioner, maps, every),

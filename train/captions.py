@@ -18,6 +18,7 @@ from model.bundle import Bundle, load_bundle, save_bundle
 from model.caption_parts import CaptionerParts, CaptionSizes
 from model.cores import available_cores
 from model.lexicon import Lexicon, WordMasks
+from model.preprocessing import Pixels
 from train.caption_card import with_captions
 from train.caption_loop import CaptionData, CaptionOptions, options_json, train_captioner
 from train.caption_rows import label_sizes, make_rows, rarity_of, train_tokenizer
@@ -37,10 +38,11 @@ DataFolder = click.Path(path_type=Path, exists=True, file_okay=False)
 
 @dataclass(frozen=True)
 class CaptionSplit:
-    """One split's rows, cleaned names and feature maps (one array per copy)."""
+    """One split's rows, cleaned names, pictures and their feature maps (one array per copy)."""
 
     items: list[Item]
     names: list[list[str]]
+    pixels: Pixels
     copies: list[Maps]
 
     def named(self, bundle: Bundle) -> Named:
@@ -111,14 +113,19 @@ def write_captioner(
     network.rarity = rarity_of(rows, lexicon, tokenizer.get_vocab(), sizes)
     halves = {name: tensor.half().float() for name, tensor in network.state_dict().items()}
     parts = CaptionerParts(sizes, halves, lexicon, tokenizer.to_str())
+    return save_with_captions(bundle, parts, data, options.out / "bundle", cache)
+
+
+def save_with_captions(bundle: Bundle, parts: CaptionerParts, data: Path, folder: Path, cache: Path | None) -> Path:
+    """Write the bundle with this captioner, its figures on val and test in metrics and card; returns the folder."""
+    items = read_catalogue(data)
     whole = dataclasses.replace(bundle, captioner=parts)
     reports = {
         split: judge_captions(whole, data, split, cache=cache) for split in ("val", "test") if has_split(items, split)
     }
     metrics = bundle.metrics | {f"captions/{split}": report for split, report in reports.items()}
-    card = with_captions(bundle, parts, reports)
-    save_bundle(dataclasses.replace(whole, metrics=metrics, card=card), options.out / "bundle")
-    return options.out / "bundle"
+    save_bundle(dataclasses.replace(whole, metrics=metrics, card=with_captions(bundle, parts, reports)), folder)
+    return folder
 
 
 def has_split(items: list[Item], split: str) -> bool:
@@ -156,7 +163,7 @@ def load_split(
         maps_of(bundle, pixels, copy, map_file(cache, bundle, split, copy, images) if cache else None)
         for copy in range(copies)
     ]
-    return CaptionSplit(chosen, [cleaner.clean(item) for item in chosen], maps)
+    return CaptionSplit(chosen, [cleaner.clean(item) for item in chosen], pixels, maps)
 
 
 @torch.inference_mode()

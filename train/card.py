@@ -29,11 +29,19 @@ def write_card(bundle: Bundle, reports: list[dict[str, Any]], origin: str) -> st
 def _summary(bundle: Bundle) -> str:
     counts = ", ".join(f"{name} ({len(values)})" for name, values in bundle.taxonomy.values.items())
     weights = sum(tensor.numel() for tensor in bundle.weights.values()) / 1e6
+    companion = ""
+    if bundle.companion:
+        share = f"{bundle.companion.share:.2f}"
+        companion = (
+            f" A companion, `{bundle.companion.architecture}`, looks at the same input; its probabilities are {share} "
+            "of the mean that is answered. The photo head, the in_domain head and the captioner read the first one."
+        )
     return (
         f"Attributes of one garment, shoe or accessory from one picture: {counts}.\n"
         f"`{bundle.architecture}` with one linear head per attribute, {weights:.1f} M parameters, input "
         f"{bundle.size[0]} x {bundle.size[1]} pixels (height x width, aspect kept, white padding). subCategory and "
-        f"masterCategory are summed up from articleType. Made on {bundle.created}, taxonomy {bundle.taxonomy.version}."
+        f"masterCategory are summed up from articleType.{companion} Made on {bundle.created}, "
+        f"taxonomy {bundle.taxonomy.version}."
     )
 
 

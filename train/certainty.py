@@ -25,19 +25,20 @@ from train.calibrate import (
     order_tree,
     safe_share,
 )
-from train.dataset import CatalogueSplit, Dataset, PhotoSplit
+from train.dataset import CatalogueSplit, PhotoSplit
 from train.inference import Logits, logits_of, tree_scores
 from train.judge import Scores, fitting
 from train.loss import UNKNOWN
 from train.measure import Bools, Floats
 
 
-def calibrate(bundle: Bundle, dataset: Dataset, precisions: Mapping[str, float]) -> Bundle:
+def calibrate(bundle: Bundle, val: CatalogueSplit, own: PhotoSplit | None, precisions: Mapping[str, float]) -> Bundle:
     """The bundle with its calibration and photo factor, fitted with the weights as they are stored.
 
-    `precisions` are what the thresholds have to keep, per attribute.
+    `val` and `own` are the catalogue's and the photos' validation splits at the bundle's size, `precisions` what the
+    thresholds have to keep, per attribute.
     """
-    network, taxonomy, val, own = bundle.network(), bundle.taxonomy, dataset.val, dataset.val_photos
+    network, taxonomy = bundle.network(), bundle.taxonomy
     logits = logits_of(network, val.pixels)
     groups = cluster_numbers([item.group for item in val.items])
     heads = {name: fit_scores(logits[name], val.targets[name], groups) for name in taxonomy.attributes}

@@ -19,7 +19,7 @@ from train.images import ImageStore, load_pixels
 from train.loss import UNKNOWN
 from train.options import Options
 from train.photos import GENDER, Photo, gender_masks, read_photos, type_masks
-from train.teaching import Soft, soft_targets
+from train.teaching import FEATURES, Soft, soft_targets
 from train.words import count_words, word_targets
 
 LIGHT_COLOURS = frozenset({"White", "Off White", "Cream", "Silver", "Grey", "Nude", "Beige", "Skin", "Steel"})
@@ -117,12 +117,12 @@ def load_dataset(options: Options, cache: Path | None) -> Dataset:
 
 
 def _photo_soft(options: Options, photos: PhotoSplit | None, taxonomy: Taxonomy, cache: Path | None) -> Soft:
-    """Of the heads that photos have labels for: teachers have never learnt what the others look like on photos."""
+    """Features, and the heads that photos have labels for: teachers never learnt what the others look like there."""
     if photos is None or options.photos is None:
         return {}
     names = [photo.image for photo in photos.photos]
     soft = soft_targets(options.teachers, options.photos, names, taxonomy, cache)
-    return {name: rows for name, rows in soft.items() if name in photos.fitting}
+    return {name: rows for name, rows in soft.items() if name in photos.fitting or name == FEATURES}
 
 
 def load_catalogue_split(

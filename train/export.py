@@ -20,6 +20,7 @@ from train.judge import judge
 from train.judge_domain import PICTURES, judge_domain
 from train.options import Options
 from train.surroundings import photo_head
+from train.teaching import FEATURES
 from train.words import WORD_HEAD
 
 
@@ -36,13 +37,21 @@ def export(
     `weights` are those of the averaged network with its auxiliary heads; `identity` is the bundle's name and version;
     `origin` is the card's Markdown on the data and its limits.
     """
-    bundle = calibrate(uncalibrated(options, dataset, weights, identity), dataset, options.precisions)
+    bundle = uncalibrated(options, dataset, weights, identity)
+    bundle = calibrate(bundle, dataset.val, dataset.val_photos, options.precisions)
+    return measure_and_save(bundle, options, min(PICTURES, len(dataset.train.items)), folder, origin)
+
+
+def measure_and_save(
+    bundle: Bundle, options: Options, pictures: int, folder: Path, origin: str
+) -> list[dict[str, Any]]:
+    """Write the bundle with its figures on both sets' val and test and on `pictures` drawn ones of each other kind."""
     reports = []
     for split in ("val", "test"):
         reports.append(judge(bundle, options.data, split, options.columns))
         if options.photos:
             reports.append(judge(bundle, options.photos, split, labels=options.photo_labels))
-    reports.append(judge_domain(bundle, min(PICTURES, len(dataset.train.items))))
+    reports.append(judge_domain(bundle, pictures))
     metrics = {f"{report['kind']}/{report['split']}": report for report in reports}
     bundle = dataclasses.replace(bundle, metrics=metrics, card=write_card(bundle, reports, origin))
     save_bundle(bundle, folder)
@@ -55,7 +64,8 @@ def uncalibrated(
     """The bundle before calibration: served heads only, the photo head fitted, weights rounded as stored."""
     taxonomy = dataset.taxonomy
     trained = AttributeNetwork(options.architecture, {name: len(values) for name, values in taxonomy.values.items()})
-    weights = {name: tensor for name, tensor in weights.items() if not name.startswith(f"heads.{WORD_HEAD}.")}
+    helpers = (f"heads.{WORD_HEAD}.", f"heads.{FEATURES}.")
+    weights = {name: tensor for name, tensor in weights.items() if not name.startswith(helpers)}
     trained.load_state_dict(weights)
     trained.eval()
     auxiliary = tuple(f"heads.{level}." for level in taxonomy.derived)

@@ -19,6 +19,7 @@ from model.answer import Prediction
 from model.bundle import Bundle
 from model.captioner import name_from
 from model.lexicon import Agreement, Lexicon
+from model.preprocessing import Pixels
 from model.scoring import predictions_from, scores_from
 from model.taxonomy import TREE_LEVELS
 from model.wording import words_of_name
@@ -27,6 +28,7 @@ from train.caption_scores import bleu4, cider, rouge_l
 from train.catalogue import Columns, Item, read_catalogue
 from train.feature_maps import Maps, maps_of
 from train.images import ImageStore, load_pixels
+from train.inference import logits_of
 from train.names import NameCleaner, learn_cleaner, named_brands
 
 Answers = Mapping[str, str | None]
@@ -58,8 +60,8 @@ def judge_captions(
     if not any(item.name for item in chosen):
         return {}
     subject, _ = subject_of(bundle, items, chosen)
-    maps = maps_of(bundle, load_pixels(folder, [item.image for item in chosen], bundle.size, cache))
-    return figures_of(subject, maps)
+    pixels = load_pixels(folder, [item.image for item in chosen], bundle.size, cache)
+    return figures_of(subject, pixels, maps_of(bundle, pixels))
 
 
 def subject_of(bundle: Bundle, items: Sequence[Item], chosen: Sequence[Item]) -> tuple[Subject, NameCleaner]:
@@ -73,9 +75,9 @@ def subject_of(bundle: Bundle, items: Sequence[Item], chosen: Sequence[Item]) ->
     return Subject(bundle, chosen, cleaned, trained, cleaner.brands, names, cleaner.phrases, lexicon), cleaner
 
 
-def figures_of(subject: Subject, maps: Maps) -> dict[str, Any]:
+def figures_of(subject: Subject, pixels: Pixels, maps: Maps) -> dict[str, Any]:
     """The captioner's figures (structured text's, where the bundle has none) and structured text's beside them."""
-    written = structured_names(subject.bundle, maps)
+    written = structured_names(subject.bundle, pixels)
     if subject.bundle.captioner is None:
         captions = {mode: measure(subject, *written[mode]) for mode in MODES}
         return {"source": "structured", **captions["all_answered"], "served": captions["served"]}
@@ -89,19 +91,16 @@ def figures_of(subject: Subject, maps: Maps) -> dict[str, Any]:
         "structured": {mode: measure(subject, *written[mode]) for mode in MODES},
         "contradictions_unconstrained": measure(subject, free, written["all_answered"][1])["contradictions"],
         "catalogue_distinct": len({" ".join(words) for words in subject.cleaned}) / len(subject.cleaned),
-        "retrieval": retrieval(subject, captioner, maps),
+        "retrieval": retrieval(subject, captioner, maps, written["all_answered"][1]),
     }
 
 
-def structured_names(bundle: Bundle, maps: Maps) -> dict[str, tuple[list[str], list[Answers]]]:
+def structured_names(bundle: Bundle, pixels: Pixels) -> dict[str, tuple[list[str], list[Answers]]]:
     """Per mode, structured text and the answers it was made from."""
-    network, found = bundle.network(), []
-    for at in range(0, len(maps), 512):
-        with torch.inference_mode():
-            pooled = network.pool(torch.from_numpy(np.array(maps[at : at + 512])).float())
-            logits = {name: head(pooled) for name, head in network.heads.items()}
-        scores = scores_from(logits, bundle.taxonomy, bundle.calibration, bundle.photo_factor)
-        found += predictions_from(scores, bundle.taxonomy, bundle.calibration)
+    logits = logits_of(bundle.network(), pixels, bundle.mean, bundle.std)
+    tensors = {name: torch.from_numpy(rows) for name, rows in logits.items()}
+    scores = scores_from(tensors, bundle.taxonomy, bundle.calibration, bundle.photo_factor)
+    found = predictions_from(scores, bundle.taxonomy, bundle.calibration)
     every = [{name: sure(row) for name, row in prediction.items()} for prediction in found]
     modes = {"all_answered": every, "served": found}
     return {
@@ -167,7 +166,9 @@ def plain(words: Sequence[str]) -> list[str]:
     return [part for word in words for part in word.split("_")]
 
 
-def retrieval(subject: Subject, captioner: WritingCaptioner, maps: Maps) -> dict[str, float]:
+def retrieval(
+    subject: Subject, captioner: WritingCaptioner, maps: Maps, answers: Sequence[Answers]
+) -> dict[str, float]:
     """Recall@10 of a row's product group from its cleaned name, among all the split's pictures.
 
     `random` is what ten pictures drawn at random find, `attributes` a ranking by how many of the name's words are among
@@ -184,7 +185,6 @@ def retrieval(subject: Subject, captioner: WritingCaptioner, maps: Maps) -> dict
     pictures = torch.cat(parts).numpy()
     texts = captioner.embed_texts([" ".join(plain(words)) for words in subject.cleaned]).astype(np.float32)
     dice = np.random.default_rng(0)
-    answers = structured_names(subject.bundle, maps)["all_answered"][1]
     bags = [set(plain(words_of_name(" ".join(value for value in row.values() if value)))) for row in answers]
     overlap = np.array(
         [[len(bag.intersection(words)) for bag in bags] for words in map(plain, subject.cleaned)], dtype=np.float32

@@ -29,7 +29,7 @@ from train.inference import Logits, logits_of
 from train.loss import UNKNOWN, catalogue_loss, partial_label_loss, word_loss
 from train.options import Options
 from train.processes import ALONE, Processes
-from train.teaching import distillation_loss
+from train.teaching import FEATURES, distillation_loss
 from train.words import WORD_HEAD
 
 
@@ -50,6 +50,7 @@ def train(
     planned = options.epochs * source.steps
     called = processes.shared(network)
     weights = {name: options.weight_of(name, dataset.taxonomy) for name in dataset.taxonomy.values}
+    weights[FEATURES] = options.feature_weight
     if processes.is_first:
         save_options(options)
 
@@ -95,10 +96,12 @@ def seeded(seed: int, epoch: int, stream: int = 0) -> torch.Generator:
 
 
 def new_network(options: Options, dataset: Dataset) -> AttributeNetwork:
-    """A network with a head for every level and for the names' words, from the start weights where some are given."""
+    """Heads per level, for the names' words and the teachers' features; from the start weights where some are given."""
     outputs = {name: len(values) for name, values in dataset.taxonomy.values.items()}
     if dataset.words:
         outputs[WORD_HEAD] = len(dataset.words)
+    if FEATURES in dataset.soft:
+        outputs[FEATURES] = dataset.soft[FEATURES].shape[1]
     network = AttributeNetwork(
         options.architecture, outputs, drop_path=options.drop_path, is_pretrained=options.is_pretrained
     )

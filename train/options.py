@@ -44,7 +44,8 @@ class Options:
     weights (`is_pretrained`), or all of it from scratch. `head_weights` are those of the losses, `precisions` what the
     thresholds have to keep; attributes they do not name get 1 (derived levels .3) and .90. `mixup` is the alpha of
     Beta(alpha, alpha), by which catalogue pictures are blended in pairs (arXiv 1710.09412); 0 = not at all.
-    `teachers` are bundles whose answers are learnt beside the labels, with the share `teaching` of the loss.
+    `teachers` are bundles whose answers are learnt beside the labels, with the share `teaching` of the loss; within it
+    what they see, their pooled features, has the weight `feature_weight`.
     """
 
     out: Path
@@ -73,6 +74,7 @@ class Options:
     word_weight: float = 0.3
     mixup: float = 0.0
     teaching: float = 0.7
+    feature_weight: float = 3.0
     seed: int = 0
     head_weights: Mapping[str, float] = field(default_factory=lambda: dict(HEAD_WEIGHTS))
     precisions: Mapping[str, float] = field(default_factory=lambda: dict(PRECISIONS))

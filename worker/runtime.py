@@ -67,7 +67,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
     """What `GET /v1/model` tells beside name, version and card."""
     return {
         "created": bundle.created,
-        "architecture": bundle.architecture,
+        "architecture": bundle.architectures,
         "input_size": {"height": bundle.size[0], "width": bundle.size[1]},
         "attributes": {name: dataclasses.asdict(row) for name, row in bundle.calibration.items()},
         "metrics": bundle.metrics,

@@ -68,6 +68,8 @@ def _drop(key: str) -> Callable[[dict[str, Any]], object]:
         lambda config: config.update(mean="grey"),
         lambda config: config["calibration"].pop("gender"),
         lambda config: config["calibration"]["gender"].update(surprise=1),
+        lambda config: config.update(companion={"architecture": "convnext_atto", "share": 1.5}),
+        lambda config: config.update(companion={"share": 0.5}),
     ],
 )
 def test_a_configuration_that_does_not_fit_is_refused(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:

@@ -17,7 +17,7 @@ from train.catalogue import read_catalogue
 from train.checkpoint import load_options, save_options
 from train.dataset import load_dataset
 from train.options import Options
-from train.teaching import distillation_loss, soft_targets
+from train.teaching import FEATURES, distillation_loss, soft_targets
 from train.tiny import make_tiny_bundle
 
 
@@ -27,9 +27,11 @@ def test_the_teachers_word_is_the_mean_of_their_probabilities(catalogue: Path, t
     names = [item.image for item in read_catalogue(catalogue)][:5]
     both = soft_targets(teachers, catalogue, names, taxonomy)
     each = [soft_targets([teacher], catalogue, names, taxonomy) for teacher in teachers]
-    assert set(both) == set(taxonomy.attributes)
+    assert set(both) == {*taxonomy.attributes, FEATURES}
     assert both["gender"].shape == (5, len(taxonomy.attributes["gender"]))
     assert np.allclose(both["gender"], (each[0]["gender"] + each[1]["gender"]) / 2, atol=1e-3)
+    assert both[FEATURES].shape[1] == sum(one[FEATURES].shape[1] for one in each)
+    assert np.allclose(both[FEATURES].astype(np.float32).mean(axis=1), 0, atol=1e-2)
     assert np.allclose(both["articleType"].astype(np.float32).sum(axis=1), 1, atol=1e-2)
 
 
@@ -52,7 +54,7 @@ def test_a_student_comes_to_say_what_its_teacher_says(smoke_run: Path, tmp_path:
         load_options(smoke_run), out=tmp_path, teachers=(smoke_run / "bundle",), teaching=1.0, word_weight=0.0, epochs=3
     )
     dataset = load_dataset(options, None)
-    assert dataset.photo_soft.keys() == {"gender", "articleType"}
+    assert dataset.photo_soft.keys() == {"gender", "articleType", FEATURES}
     student = loop.train(options, dataset)
     logits = loop.logits_of(student, dataset.train.pixels)["articleType"]
     agrees = logits.argmax(axis=1) == dataset.soft["articleType"].argmax(axis=1)

@@ -1,0 +1,147 @@
+"""`python -m train.companion`: join two trained bundles into one that answers with the mean of both.
+
+The first keeps what only it can do: its feature map, on which a captioner is trained, the photo head and the in_domain
+head. The second adds its probabilities. Its part of the mean and the calibration of the whole are fitted on val.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import click
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from model.bundle import Bundle, Companion, load_bundle
+from model.cores import available_cores
+from train import card
+from train.captions import save_with_captions
+from train.catalogue import read_catalogue
+from train.certainty import calibrate
+from train.dataset import CatalogueSplit, PhotoSplit, load_catalogue_split, load_photo_split
+from train.export import measure_and_save
+from train.inference import logits_of
+from train.judge_domain import PICTURES
+from train.loss import UNKNOWN
+from train.options import Options
+from train.photos import read_photos
+from train.tables import text_of
+
+SHARES = tuple(round(float(share), 2) for share in np.arange(0.1, 0.91, 0.05))
+Floats = npt.NDArray[np.float32]
+ExistingFolder = click.Path(path_type=Path, exists=True, file_okay=False)
+ExistingFile = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+@click.command(help=__doc__)
+@click.option("--bundle", "first", type=ExistingFolder, required=True, help="The first; its captioner is kept.")
+@click.option("--companion", "second", type=ExistingFolder, required=True, help="The second, of the same taxonomy.")
+@click.option("--data", type=click.Path(path_type=Path, exists=True), required=True, help="Catalogue, as in training.")
+@click.option("--photos", type=ExistingFolder, help="People's own photos. May be left out.")
+@click.option("--photo-labels", type=ExistingFile, help="Which values fit each label of the photos.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="The new bundle's folder.")
+@click.option("--version", default="0.0.0", show_default=True, help="The new bundle's version.")
+@click.option("--pictures", type=int, default=PICTURES, show_default=True, help="Drawn pictures of each other kind.")
+@click.option("--cache", type=click.Path(path_type=Path, file_okay=False), help="Decoded pictures.")
+@click.option("--origin", type=ExistingFile, default=card.ORIGIN, help="Markdown for the card: the data, its limits.")
+def main(
+    first: Path,
+    second: Path,
+    data: Path,
+    photos: Path | None,
+    photo_labels: Path | None,
+    out: Path,
+    version: str,
+    pictures: int,
+    cache: Path | None,
+    origin: Path,
+) -> None:
+    torch.set_num_threads(available_cores())
+    options = Options(out=out, data=data, photos=photos, photo_labels=photo_labels)
+    leader = load_bundle(first)
+    try:
+        joined = dataclasses.replace(join(leader, load_bundle(second)), version=version)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+    val, own = splits_of(joined, options, cache)
+    calibrated = calibrate(with_share(joined, val), val, own, options.precisions)
+    for report in measure_and_save(calibrated, options, pictures, out, origin.read_text(encoding="utf-8")):
+        print(text_of(report), end="\n\n")
+    if leader.captioner:
+        save_with_captions(load_bundle(out), leader.captioner, data, out, cache)
+
+
+def join(first: Bundle, second: Bundle) -> Bundle:
+    """The first with the second as its companion, each half of the mean, and neither captioner nor figures.
+
+    Raises ValueError where they know different values or see differently normalised pictures.
+    """
+    if first.taxonomy.attributes != second.taxonomy.attributes:
+        raise ValueError("the two bundles know different taxonomies, so their answers cannot be joined")
+    if (first.mean, first.std) != (second.mean, second.std):
+        raise ValueError("the two bundles normalise pictures differently, so they cannot share an input")
+    if first.companion or second.companion:
+        raise ValueError("one of the two bundles has a companion already; join two that have none")
+    own_heads = tuple(f"heads.{name}." for name in second.taxonomy.attributes)
+    weights = {
+        f"companion.{name}": tensor
+        for name, tensor in second.weights.items()
+        if name.startswith(("backbone.", *own_heads))
+    }
+    return dataclasses.replace(
+        first,
+        weights=first.weights | weights,
+        companion=Companion(second.architecture, 0.5),
+        captioner=None,
+        metrics={},
+    )
+
+
+def splits_of(bundle: Bundle, options: Options, cache: Path | None) -> tuple[CatalogueSplit, PhotoSplit | None]:
+    """The validation splits at the bundle's size."""
+    items = read_catalogue(options.data, bundle.taxonomy.values, options.columns)
+    val = load_catalogue_split(options.data, items, "val", bundle.taxonomy, bundle.size, cache)
+    if options.photos is None:
+        return val, None
+    rows, labels = read_photos(options.photos), options.photo_labels
+    return val, load_photo_split(options.photos, rows, "val", bundle.taxonomy, bundle.size, cache, labels)
+
+
+def with_share(bundle: Bundle, val: CatalogueSplit) -> Bundle:
+    """The bundle with the companion's share of least log loss on the catalogue, the mean over heads.
+
+    Own photos have no say: where one of the two hardly knows them, they would leave it none on the catalogue either.
+    """
+    network, names, companion = bundle.network(), tuple(bundle.taxonomy.attributes), bundle.companion
+    other, network.companion = network.companion, None
+    if other is None or companion is None:
+        raise ValueError(f"{bundle.name} has no companion")
+    ours, theirs = (logits_of(each, val.pixels, bundle.mean, bundle.std) for each in (network, other))
+
+    def loss(share: float) -> float:
+        losses = [_log_loss(_mean(ours[name], theirs[name], share), val.targets[name]) for name in names]
+        return float(np.nanmean(losses))
+
+    share = min(SHARES, key=loss)
+    print(f"the companion's share: {share:.2f}, log loss {loss(share):.4f}", flush=True)
+    return dataclasses.replace(bundle, companion=dataclasses.replace(companion, share=share))
+
+
+def _mean(ours: Floats, theirs: Floats, share: float) -> npt.NDArray[np.float64]:
+    own, other = (torch.from_numpy(logits).double().softmax(dim=1).numpy() for logits in (ours, theirs))
+    mean: npt.NDArray[np.float64] = (1 - share) * own + share * other
+    return mean
+
+
+def _log_loss(chances: npt.NDArray[np.float64], targets: npt.NDArray[np.int64]) -> float:
+    """Over the rows whose target is known; NaN where there are none."""
+    known = targets != UNKNOWN
+    if not known.any():
+        return float("nan")
+    return float(-np.log(chances[known, targets[known]] + 1e-12).mean())
+
+
+if __name__ == "__main__":
+    main()
