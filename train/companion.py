@@ -13,9 +13,11 @@ import click
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.nn.functional import cross_entropy
 
 from model.bundle import Bundle, Companion, load_bundle
 from model.cores import available_cores
+from model.network import blended
 from train import card
 from train.captions import save_with_captions
 from train.catalogue import read_catalogue
@@ -30,7 +32,6 @@ from train.photos import read_photos
 from train.tables import text_of
 
 SHARES = tuple(round(float(share), 2) for share in np.arange(0.1, 0.91, 0.05))
-Floats = npt.NDArray[np.float32]
 ExistingFolder = click.Path(path_type=Path, exists=True, file_okay=False)
 ExistingFile = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -118,10 +119,13 @@ def with_share(bundle: Bundle, val: CatalogueSplit) -> Bundle:
     other, network.companion = network.companion, None
     if other is None or companion is None:
         raise ValueError(f"{bundle.name} has no companion")
-    ours, theirs = (logits_of(each, val.pixels, bundle.mean, bundle.std) for each in (network, other))
+    ours, theirs = (
+        {name: torch.from_numpy(rows) for name, rows in logits_of(each, val.pixels, bundle.mean, bundle.std).items()}
+        for each in (network, other)
+    )
 
     def loss(share: float) -> float:
-        losses = [_log_loss(_mean(ours[name], theirs[name], share), val.targets[name]) for name in names]
+        losses = [_log_loss(blended(ours[name], theirs[name], share), val.targets[name]) for name in names]
         return float(np.nanmean(losses))
 
     share = min(SHARES, key=loss)
@@ -129,18 +133,9 @@ def with_share(bundle: Bundle, val: CatalogueSplit) -> Bundle:
     return dataclasses.replace(bundle, companion=dataclasses.replace(companion, share=share))
 
 
-def _mean(ours: Floats, theirs: Floats, share: float) -> npt.NDArray[np.float64]:
-    own, other = (torch.from_numpy(logits).double().softmax(dim=1).numpy() for logits in (ours, theirs))
-    mean: npt.NDArray[np.float64] = (1 - share) * own + share * other
-    return mean
-
-
-def _log_loss(chances: npt.NDArray[np.float64], targets: npt.NDArray[np.int64]) -> float:
+def _log_loss(logits: torch.Tensor, targets: npt.NDArray[np.int64]) -> float:
     """Over the rows whose target is known; NaN where there are none."""
-    known = targets != UNKNOWN
-    if not known.any():
-        return float("nan")
-    return float(-np.log(chances[known, targets[known]] + 1e-12).mean())
+    return float(cross_entropy(logits, torch.from_numpy(targets), ignore_index=UNKNOWN))
 
 
 if __name__ == "__main__":
