@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -26,6 +27,12 @@ from jobs.settings import (
 from tests import servers
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
+
+
+def pytest_configure() -> None:
+    """A shell's background job is born deaf to SIGINT, and so would be the services that tests interrupt."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import torch
 
 from model.cores import available_cores
 from train import card, smoke
+from train.allocator import keep_freed_memory
 from train.checkpoint import load_average, load_options
 from train.config import read_config, table_settings
 from train.dataset import load_dataset
@@ -75,6 +76,7 @@ def main(
     columns: tuple[str, ...],
     **given: Any,
 ) -> None:
+    keep_freed_memory()
     torch.set_num_threads(1 if is_smoke else threads or available_cores())  # a tiny network gains nothing from a second
     text = smoke.ORIGIN if is_smoke else origin.read_text(encoding="utf-8")
     if is_smoke:

@@ -35,6 +35,11 @@ PRIOR = 1e-3
 Clusters = npt.NDArray[np.int64]
 
 
+def cluster_numbers(names: Sequence[str]) -> Clusters:
+    """Names of groups or senders as numbers from 0."""
+    return np.unique(np.array(names), return_inverse=True)[1].astype(np.int64)
+
+
 def row_weights(clusters: Clusters) -> Floats:
     """How much each row counts, N: one over the root of its cluster's rows, so that no group decides alone."""
     return np.asarray(np.bincount(clusters)[clusters] ** -0.5, dtype=np.float64)
@@ -107,6 +112,11 @@ def lower_bound(right: int, rows: int, risk: float = RISK) -> float:
         chance = np.exp(log_choose + hits * math.log(middle) + (rows - hits) * math.log1p(-middle)).sum()
         low, high = (middle, high) if chance < risk else (low, middle)
     return low
+
+
+def upper_bound(right: int, rows: int, risk: float = RISK) -> float:
+    """The success rate that `right` of `rows` leaves too unlikely to be exceeded (one-sided, at `risk`)."""
+    return 1 - lower_bound(rows - right, rows, risk)
 
 
 _LGAMMA = np.vectorize(math.lgamma, otypes=[np.float64])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from model.bundle import ALWAYS_ABSTAIN, Bundle
-from train.tables import catalogue_table, domain_table, number, photo_table, table, tree_line
+from train.tables import catalogue_table, domain_table, number, photo_table, spread_table, table, tree_line
 
 ORIGIN = Path(__file__).parent / "ORIGIN.md"
 
@@ -51,9 +51,10 @@ def _figures(report: dict[str, Any]) -> str:
         return "\n\n".join([title, domain_table(report)])
     if report["kind"] == "photos":
         title = f"### People's own photos, `{report['split']}` ({report['rows']} photos of senders not trained on)"
-        return "\n\n".join([title, photo_table(report), tree_line(report)])
+        return "\n\n".join([title, photo_table(report), spread_table(report), tree_line(report)])
     title = f"### Catalogue, `{report['split']}` ({report['rows']} rows of product groups not trained on)"
-    return "\n\n".join([title, catalogue_table(report), tree_line(report), EXPLAINED.strip()])
+    tables = [catalogue_table(report), spread_table(report), tree_line(report)]
+    return "\n\n".join([title, *tables, EXPLAINED.strip()])
 
 
 def _thresholds(bundle: Bundle) -> str:
@@ -72,5 +73,7 @@ EXPLAINED = """
 Accuracy, macro-F1 and ECE (15 bins of equal mass; before and after calibration) are those of the best guess, thresholds
 ignored; macro-F1 is over the values with at least one row in the split (≥5: at least five); coverage and precision are
 of answered rows. The last columns are accuracy on the 60x80 pictures and on the larger ones, which are no random sample
-of the set.
+of the set. The second table says how far to trust the first: rows of one product group are right or wrong together, so
+its intervals come from drawing groups (of photos: senders) again, "alike" lets each of them weigh the same, and the
+last column is the 95 % Clopper-Pearson upper bound of the precision of answered rows.
 """

@@ -19,6 +19,7 @@ from train.calibrate import (
     PHOTO_FACTORS,
     Clusters,
     choose_threshold,
+    cluster_numbers,
     fit_photo_factor,
     fit_scores,
     floor_of,
@@ -95,8 +96,3 @@ def safe_factor(
 def _safety(right: Bools, confidence: Floats, clusters: Clusters, threshold: float) -> float:
     kept = confidence >= threshold
     return safe_share(right[kept], clusters[kept]) if kept.any() else 0.0
-
-
-def cluster_numbers(names: list[str]) -> Clusters:
-    """Names of groups or senders as numbers from 0."""
-    return np.unique(np.array(names), return_inverse=True)[1].astype(np.int64)

@@ -3,7 +3,8 @@
 oneDNN's weight gradient of a 7x7 depthwise convolution takes a third to a half of a ConvNeXt's whole training step on
 a CPU. The same sums as matrix products per channel (every output place against every input place, then the diagonals
 that belong to one tap added up) take 5 to 40 times less on the small maps trained here (`python -m train.depthwise`).
-The matrices grow with the square of the map's area, so large maps keep the library's own gradient.
+The matrices grow with the square of the map's area, so large maps keep the library's own gradient, and so do small
+kernels, whose gradient the library has in less time.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from torch.nn import functional
 
 MOST_PLACES = 1024
 """The largest map (height x width) worth the matrices."""
+
+LEAST_KERNEL = 7
+"""The smallest kernel worth them."""
 
 
 class DepthwiseConv(nn.Conv2d):
@@ -70,10 +74,10 @@ def weight_gradient(x: torch.Tensor, gradient: torch.Tensor, kernel: int) -> tor
 
 
 def quicken(network: nn.Module) -> None:
-    """Replace the network's depthwise convolutions in place; parameters keep their names and values."""
+    """Replace the network's large depthwise convolutions in place; parameters keep their names and values."""
     for parent in list(network.modules()):
         for name, module in parent.named_children():
-            if type(module) is nn.Conv2d and _is_depthwise(module):
+            if type(module) is nn.Conv2d and _is_large_depthwise(module):
                 quick = DepthwiseConv(
                     module.in_channels,
                     module.out_channels,
@@ -86,10 +90,10 @@ def quicken(network: nn.Module) -> None:
                 setattr(parent, name, quick)
 
 
-def _is_depthwise(module: nn.Conv2d) -> bool:
+def _is_large_depthwise(module: nn.Conv2d) -> bool:
     side = module.kernel_size[0]
     plain = module.stride == module.dilation == (1, 1) and module.padding == (side // 2, side // 2)
-    square = module.kernel_size == (side, side) and side % 2 == 1 and side > 1
+    square = module.kernel_size == (side, side) and side % 2 == 1 and side >= LEAST_KERNEL
     return plain and square and module.groups == module.in_channels == module.out_channels
 
 

@@ -39,6 +39,14 @@ class ImageStore:
         archive = self._members.get(f"{name}.jpg")
         return archive.read(f"{name}.jpg") if archive else self._file(name).read_bytes()
 
+    def version(self, name: str) -> str:
+        """Changes with the picture's bytes: the checksum that its archive keeps, or its file's size and time."""
+        archive = self._members.get(f"{name}.jpg")
+        if archive:
+            return f"{archive.getinfo(f'{name}.jpg').CRC:08x}"
+        file = self._file(name).stat()
+        return f"{file.st_size} {file.st_mtime_ns}"
+
     def pixels(self, name: str, size: tuple[int, int]) -> Pixels:
         """The picture decoded and brought to `size` = (height, width), exactly as serving does it."""
         with Image.open(io.BytesIO(self.read(name))) as image:
@@ -56,7 +64,7 @@ def load_pixels(
     if cache is None:
         return np.stack(list(_decoded(ImageStore(data), names, size, workers)))
     store = ImageStore(data)
-    file = cache / f"{data.stem}-{size[0]}x{size[1]}-{_digest(store.folder, names)}.npy"
+    file = cache / f"{data.stem}-{size[0]}x{size[1]}-{_digest(store, names)}.npy"
     if not file.exists():
         _write_cache(file, store, names, size, workers)
     pixels: Pixels = np.load(file, mmap_mode="r")
@@ -81,9 +89,6 @@ def _decoded(store: ImageStore, names: Sequence[str], size: tuple[int, int], wor
         yield from tqdm(decoded, total=len(names), desc=f"decoding {store.folder.name}", leave=False, mininterval=2)
 
 
-def _digest(folder: Path, names: Sequence[str]) -> str:
-    """Changes with the rows asked for and with the folder's tables and archives."""
-    digest = hashlib.sha256("\n".join(names).encode())
-    for file in sorted([*folder.glob("*.csv"), *folder.glob("*.zip")]):
-        digest.update(f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}".encode())
-    return digest.hexdigest()[:12]
+def _digest(store: ImageStore, names: Sequence[str]) -> str:
+    """Changes with the rows asked for and with what their pictures hold."""
+    return hashlib.sha256("\n".join(f"{name} {store.version(name)}" for name in names).encode()).hexdigest()[:12]

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from model.bundle import Bundle
 from model.preprocessing import Pixels
 from model.taxonomy import Taxonomy
+from train.calibrate import cluster_numbers
 from train.catalogue import Columns, Item, read_catalogue
 from train.dataset import PhotoSplit, load_photo_split
 from train.images import ImageStore, load_pixels
@@ -21,6 +22,7 @@ from train.inference import Scored, scores_of
 from train.judge_captions import judge_captions
 from train.measure import Bools, Floats, Judged, answered, figures
 from train.photos import GENDER, read_photos
+from train.spread import spread
 
 Scores = dict[str, npt.NDArray[np.float64]]
 
@@ -68,10 +70,12 @@ def judge_catalogue(
     scored = scores_of(bundle, pixels)
     judged = judge_rows(bundle, items, scored)
     tiers = {"small": [item.is_small is True for item in items], "larger": [item.is_small is False for item in items]}
+    groups = cluster_numbers([item.group for item in items])
     report = {
         "rows": len(items),
         "taken": float(scored.is_product.mean()),
         "attributes": {each.name: asdict(figures(each)) for each in judged},
+        "spread": {each.name: asdict(spread(each, groups[each.rows])) for each in judged},
         "tiers": {tier: _of_tier(judged, np.array(chosen)) for tier, chosen in tiers.items() if any(chosen)},
         "hierarchy": hierarchy(bundle, scored.scores),
         "captions": judge_captions(bundle, data, split, columns) if bundle.captioner else {},
@@ -160,6 +164,7 @@ def judge_photos(
     judged = _judged(bundle, photos.leaf, everyone, truth, guesses, right, scored)
     coverage, precision = answered(right, judged.score, judged.threshold)
     without = float((confidence >= judged.threshold).mean())
+    senders = cluster_numbers([photo.sender for photo in photos.photos])
     types = {"type_fits": float(right.mean()), "coverage": coverage, "precision": precision}
     report = {
         "rows": len(photos.photos),
@@ -167,6 +172,7 @@ def judge_photos(
         "taken": float(scored.is_product.mean()),
         "lost_as_no_product": 1 - coverage / without if without else 0.0,
         "attributes": {photos.leaf: types},
+        "spread": {photos.leaf: asdict(spread(judged, senders))},
         "kids_gender_fits": _kids_fit(photos, scored.scores),
         "hierarchy": hierarchy(bundle, scored.scores),
         "type_fits_by_label": _by_label(photos, right),

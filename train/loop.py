@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from model.network import AttributeNetwork
 from model.preprocessing import to_input
+from train.ahead import ahead
 from train.checkpoint import Clock, load_checkpoint, save_checkpoint, save_options
 from train.dataset import Batch, BatchSource, CatalogueSplit, Dataset, PhotoSplit
 from train.depthwise import quicken
@@ -58,7 +59,7 @@ def train(
         network.train()
         losses: list[float] = []
         order = torch.randperm(len(dataset.train.items), generator=seeded(options.seed, clock.epoch)).numpy()
-        batches = source.epoch(order, seeded(options.seed, clock.epoch, processes.rank + 1))
+        batches = ahead(source.epoch(order, seeded(options.seed, clock.epoch, processes.rank + 1)))
         label = f"epoch {clock.epoch + 1}"
         bar = tqdm(batches, total=source.steps, desc=label, mininterval=2, disable=not processes.is_first)
         for batch in bar:

@@ -33,6 +33,29 @@ def catalogue_table(report: dict[str, Any]) -> str:
     return table(header, rows)
 
 
+def spread_table(report: dict[str, Any]) -> str:
+    """How far the figures can be trusted, see `train.spread`; `report` is a catalogue's or that of photos."""
+    title = "senders" if report["kind"] == "photos" else "groups"
+    header = ("attribute", title, "accuracy, 95 %", f"{title} alike", "ECE, 95 %", f"{title} alike", "precision up to")
+    rows = [
+        (
+            name,
+            str(row["groups"]),
+            _range(row["accuracy"]),
+            number(row["accuracy_alike"]),
+            _range(row["ece"]),
+            number(row["ece_alike"]),
+            number(row["precision_upper"]),
+        )
+        for name, row in report.get("spread", {}).items()
+    ]
+    return table(header, rows)
+
+
+def _range(interval: Sequence[float]) -> str:
+    return f"{number(interval[0])} to {number(interval[1])}"
+
+
 def photo_table(report: dict[str, Any]) -> str:
     keys = ("type_fits", "coverage", "precision", "kids_gender_fits", "lost_as_no_product")
     titles = ("rows", "type fits", "coverage", "precision of answered types", "kids: gender fits", "lost as no product")
@@ -64,5 +87,5 @@ def text_of(report: dict[str, Any]) -> str:
         labels = table(
             ("label", "type fits"), [(name, number(share)) for name, share in report["type_fits_by_label"].items()]
         )
-        return "\n\n".join([title, photo_table(report), labels, tree_line(report)])
-    return "\n\n".join([title, catalogue_table(report), tree_line(report)])
+        return "\n\n".join([title, photo_table(report), spread_table(report), labels, tree_line(report)])
+    return "\n\n".join([title, catalogue_table(report), spread_table(report), tree_line(report)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -107,6 +108,21 @@ def test_other_rows_are_another_cache(catalogue: Path, tmp_path: Path) -> None:
     load_pixels(catalogue, ["0"], (48, 36), tmp_path)
     load_pixels(catalogue, ["1"], (48, 36), tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_the_cache_follows_the_pictures_and_not_their_archives_age(catalogue: Path, tmp_path: Path) -> None:
+    """A data set laid out anew is not decoded again; a picture that was replaced is."""
+    copy, cache = tmp_path / "data", tmp_path / "cache"
+    shutil.copytree(catalogue, copy)
+    first = load_pixels(copy, ["0"], (48, 36), cache)
+    for archive in copy.glob("images*.zip"):
+        os.utime(archive, (1, 1))
+    load_pixels(copy, ["0"], (48, 36), cache)
+    assert len(list(cache.iterdir())) == 1
+    [archive] = [file for file in copy.glob("images*.zip") if "0.jpg" in zipfile.ZipFile(file).namelist()]
+    with zipfile.ZipFile(archive, "w") as replaced:
+        replaced.writestr("0.jpg", jpeg(draw("Dresses", "Red", (80, 60), seed=99)))
+    assert not np.array_equal(load_pixels(copy, ["0"], (48, 36), cache), first)
 
 
 def test_both_sets_together(catalogue: Path, photos: Path) -> None:

@@ -45,3 +45,9 @@ def test_quickening_changes_neither_names_nor_answers() -> None:
     assert sum(isinstance(module, DepthwiseConv) for module in quick.modules()) == 12
     pictures = torch.randn(2, 3, 48, 36)
     assert torch.allclose(quick(pictures), network(pictures), atol=1e-4)
+
+
+def test_small_kernels_stay_the_librarys() -> None:
+    network = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, groups=4), nn.Conv2d(4, 4, 5, padding=2, groups=4))
+    quicken(network)
+    assert {type(module) for module in network} == {nn.Conv2d}
