@@ -2,6 +2,8 @@
 
 The first keeps what only it can do: its feature map, on which a captioner is trained, the photo head and the in_domain
 head. The second adds its probabilities. Its part of the mean and the calibration of the whole are fitted on val.
+
+Where several are given for the second, of one lineage, it is the mean of their weights (see `train.soup`).
 """
 
 from __future__ import annotations
@@ -11,9 +13,7 @@ from pathlib import Path
 
 import click
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch.nn.functional import cross_entropy
 
 from model.bundle import Bundle, Companion, load_bundle
 from model.cores import available_cores
@@ -26,9 +26,10 @@ from train.dataset import CatalogueSplit, PhotoSplit, load_catalogue_split, load
 from train.export import measure_and_save
 from train.inference import logits_of
 from train.judge_domain import PICTURES
-from train.loss import UNKNOWN
+from train.loss import mean_log_loss
 from train.options import Options
 from train.photos import read_photos
+from train.soup import greedy_soup
 from train.tables import text_of
 
 SHARES = tuple(round(float(share), 2) for share in np.arange(0.1, 0.91, 0.05))
@@ -38,7 +39,14 @@ ExistingFile = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 @click.command(help=__doc__)
 @click.option("--bundle", "first", type=ExistingFolder, required=True, help="The first; its captioner is kept.")
-@click.option("--companion", "second", type=ExistingFolder, required=True, help="The second, of the same taxonomy.")
+@click.option(
+    "--companion",
+    "seconds",
+    type=ExistingFolder,
+    required=True,
+    multiple=True,
+    help="The second, of the same taxonomy; repeated, the mean of their weights.",
+)
 @click.option("--data", type=click.Path(path_type=Path, exists=True), required=True, help="Catalogue, as in training.")
 @click.option("--photos", type=ExistingFolder, help="People's own photos. May be left out.")
 @click.option("--photo-labels", type=ExistingFile, help="Which values fit each label of the photos.")
@@ -49,7 +57,7 @@ ExistingFile = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--origin", type=ExistingFile, default=card.ORIGIN, help="Markdown for the card: the data, its limits.")
 def main(
     first: Path,
-    second: Path,
+    seconds: tuple[Path, ...],
     data: Path,
     photos: Path | None,
     photo_labels: Path | None,
@@ -62,11 +70,13 @@ def main(
     torch.set_num_threads(available_cores())
     options = Options(out=out, data=data, photos=photos, photo_labels=photo_labels)
     leader = load_bundle(first)
+    val, own = splits_of(leader, options, cache)
+    others = [load_bundle(folder) for folder in seconds]
     try:
-        joined = dataclasses.replace(join(leader, load_bundle(second)), version=version)
+        second = greedy_soup(others, val) if len(others) > 1 else others[0]
+        joined = dataclasses.replace(join(leader, second), version=version)
     except ValueError as error:
         raise click.ClickException(str(error)) from error
-    val, own = splits_of(joined, options, cache)
     calibrated = calibrate(with_share(joined, val), val, own, options.precisions)
     for report in measure_and_save(calibrated, options, pictures, out, origin.read_text(encoding="utf-8")):
         print(text_of(report), end="\n\n")
@@ -125,17 +135,11 @@ def with_share(bundle: Bundle, val: CatalogueSplit) -> Bundle:
     )
 
     def loss(share: float) -> float:
-        losses = [_log_loss(blended(ours[name], theirs[name], share), val.targets[name]) for name in names]
-        return float(np.nanmean(losses))
+        return mean_log_loss({name: blended(ours[name], theirs[name], share) for name in names}, val.targets)
 
     share = min(SHARES, key=loss)
     print(f"the companion's share: {share:.2f}, log loss {loss(share):.4f}", flush=True)
     return dataclasses.replace(bundle, companion=dataclasses.replace(companion, share=share))
-
-
-def _log_loss(logits: torch.Tensor, targets: npt.NDArray[np.int64]) -> float:
-    """Over the rows whose target is known; NaN where there are none."""
-    return float(cross_entropy(logits, torch.from_numpy(targets), ignore_index=UNKNOWN))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch.nn import functional
 
@@ -50,3 +52,12 @@ def catalogue_loss(
     """Weighted sum of the masked cross-entropies of all heads that have targets."""
     losses = [weights[name] * masked_cross_entropy(logits[name], targets[name], smoothing) for name in targets]
     return torch.stack(losses).sum()
+
+
+def mean_log_loss(logits: Mapping[str, torch.Tensor], targets: Mapping[str, npt.NDArray[np.int64]]) -> float:
+    """The mean over heads of each head's log loss over the rows that have a label; NaN where none has one."""
+    losses = [
+        float(functional.cross_entropy(rows.float(), torch.from_numpy(targets[name]), ignore_index=UNKNOWN))
+        for name, rows in logits.items()
+    ]
+    return float(np.nanmean(losses))

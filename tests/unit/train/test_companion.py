@@ -74,9 +74,19 @@ def test_the_command_writes_a_bundle_that_serves(smoke_run: Path, tmp_path: Path
     save_bundle(with_tiny_captioner(trained, 0), tmp_path / "first")
     save_bundle(unlearnt(trained), tmp_path / "second")
     words = ["--bundle", str(tmp_path / "first"), "--companion", str(tmp_path / "second"), "--data", str(options.data)]
-    words += ["--photos", str(options.photos), "--out", str(tmp_path / "joined"), "--version", "3.2.1"]
+    words += [
+        "--companion",
+        str(smoke_run / "bundle"),
+        "--photos",
+        str(options.photos),
+        "--out",
+        str(tmp_path / "joined"),
+        "--version",
+        "3.2.1",
+    ]
     result = CliRunner().invoke(main, [*words, "--pictures", "20"], catch_exceptions=False)
     assert result.exit_code == 0, result.output
+    assert "the mean of 1 of 2 bundles" in result.output
     assert "the companion's share: 0." in result.output
     bundle = load_bundle(tmp_path / "joined")
     assert (bundle.version, bundle.captioner is not None) == ("3.2.1", True)
