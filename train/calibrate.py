@@ -26,7 +26,7 @@ from train.measure import Bools, Floats
 
 DEFAULT_PRECISION = 0.90
 TREE_FLOOR = 0.5001
-CANDIDATES = 60
+CANDIDATES = 300
 PHOTO_FACTORS = np.geomspace(1.0, 10.0, 116)
 RISK = 0.05
 PRIOR = 1e-3
@@ -154,7 +154,7 @@ def _bound(right: Bools, weights: Floats, clusters: Clusters) -> float:
 def choose_threshold(
     right: Bools, confidence: Floats, clusters: Clusters, precision: float, floor: float = 0.0
 ) -> float:
-    """The lowest threshold, of 60 quantiles above `floor`, whose bound reaches `precision`; 1.01 where none does."""
+    """The lowest threshold, of 300 quantiles above `floor`, whose bound reaches `precision`; 1.01 where none does."""
     eligible = np.sort(confidence[confidence >= floor])
     if len(eligible) == 0:
         return ALWAYS_ABSTAIN

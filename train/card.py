@@ -64,7 +64,8 @@ def _thresholds(bundle: Bundle) -> str:
     ]
     return (
         "Below its threshold an attribute is `null`. Thresholds are the lowest on `val` whose Clopper-Pearson lower\n"
-        "bound (95 %) reaches the precision asked for; articleType has to reach it on own photos, too.\n\n"
+        "bound (95 %) reaches the precision asked for and the run's margin (by default .02 for articleType, of which\n"
+        "`val` is known to flatter); articleType has to reach it on own photos, too.\n\n"
         + table(("attribute", "precision asked", "threshold"), rows)
     )
 

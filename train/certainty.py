@@ -31,13 +31,14 @@ from train.inference import Logits, logits_of, tree_scores
 from train.judge import Scores, fitting
 from train.loss import UNKNOWN
 from train.measure import Bools, Floats
+from train.options import Options
 
 
-def calibrate(bundle: Bundle, val: CatalogueSplit, own: PhotoSplit | None, precisions: Mapping[str, float]) -> Bundle:
+def calibrate(bundle: Bundle, val: CatalogueSplit, own: PhotoSplit | None, options: Options) -> Bundle:
     """The bundle with its calibration and photo factor, fitted with the weights as they are stored.
 
-    `val` and `own` are the catalogue's and the photos' validation splits at the bundle's size, `precisions` what the
-    thresholds have to keep, per attribute.
+    `val` and `own` are the catalogue's and the photos' validation splits at the bundle's size; of the
+    `options`, the precisions and margins count.
     """
     network, taxonomy = bundle.network(), bundle.taxonomy
     logits = logits_of(network, val.pixels)
@@ -49,7 +50,7 @@ def calibrate(bundle: Bundle, val: CatalogueSplit, own: PhotoSplit | None, preci
         chance = 1 / (1 + np.exp(-photo_logits[PHOTO_HEAD][:, 0].astype(np.float64)))
         factor = fit_photo_factor(photo_logits[own.leaf], chance, own.types, heads[own.leaf])
     scores = tree_scores(logits, taxonomy, heads, factor)
-    calibration = _with_thresholds(heads, val, scores, groups, taxonomy, precisions)
+    calibration = _with_thresholds(heads, val, scores, groups, taxonomy, options)
     if own and photo_logits:
         factor = safe_factor(factor, calibration, own, photo_logits, taxonomy)
     return replace(bundle, calibration=calibration, photo_factor=factor)
@@ -61,15 +62,16 @@ def _with_thresholds(
     scores: Scores,
     groups: Clusters,
     taxonomy: Taxonomy,
-    precisions: Mapping[str, float],
+    options: Options,
 ) -> dict[str, Calibration]:
     found = {}
     for name, rows in scores.items():
         known = split.targets[name] != UNKNOWN
         right = np.asarray(rows[known].argmax(axis=1) == split.targets[name][known])
-        asked = precisions.get(name, DEFAULT_PRECISION)
+        asked = options.precisions.get(name, DEFAULT_PRECISION)
+        needed = asked + options.margins.get(name, 0.0)
         floor = floor_of(name, taxonomy.levels)
-        threshold = choose_threshold(right, rows[known].max(axis=1), groups[known], asked, floor)
+        threshold = choose_threshold(right, rows[known].max(axis=1), groups[known], needed, floor)
         found[name] = replace(heads.get(name) or heads[taxonomy.levels[0]], threshold=threshold, precision=asked)
     return order_tree(found, taxonomy.levels)
 

@@ -77,7 +77,7 @@ def main(
         joined = dataclasses.replace(join(leader, second), version=version)
     except ValueError as error:
         raise click.ClickException(str(error)) from error
-    calibrated = calibrate(with_share(joined, val), val, own, options.precisions)
+    calibrated = calibrate(with_share(joined, val), val, own, options)
     for report in measure_and_save(calibrated, options, pictures, out, origin.read_text(encoding="utf-8")):
         print(text_of(report), end="\n\n")
     if leader.captioner:

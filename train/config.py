@@ -14,6 +14,9 @@ material = 0.5
 [precisions]         # what the thresholds have to keep, .90 where nothing is said
 material = 0.95
 
+[margins]            # added to those when thresholds are chosen, 0 where nothing is said
+material = 0.01
+
 [recipe]             # what has no option of its own: see RECIPE
 mixup = 0.4
 """
@@ -29,9 +32,9 @@ from typing import Any
 import click
 
 from train.catalogue import Columns
-from train.options import HEAD_WEIGHTS, PRECISIONS
+from train.options import HEAD_WEIGHTS, MARGINS, PRECISIONS
 
-TABLES = ("columns", "head_weights", "precisions", "recipe")
+TABLES = ("columns", "head_weights", "precisions", "margins", "recipe")
 RECIPE = (
     "photo_batch_size",
     "weight_decay",
@@ -78,6 +81,7 @@ def table_settings(context: click.Context, columns: tuple[str, ...]) -> dict[str
         "columns": columns_from(columns, tables.get("columns")),
         "head_weights": HEAD_WEIGHTS | tables.get("head_weights", {}),
         "precisions": PRECISIONS | tables.get("precisions", {}),
+        "margins": MARGINS | tables.get("margins", {}),
     }
 
 

@@ -38,7 +38,7 @@ def export(
     `origin` is the card's Markdown on the data and its limits.
     """
     bundle = uncalibrated(options, dataset, weights, identity)
-    bundle = calibrate(bundle, dataset.val, dataset.val_photos, options.precisions)
+    bundle = calibrate(bundle, dataset.val, dataset.val_photos, options)
     return measure_and_save(bundle, options, min(PICTURES, len(dataset.train.items)), folder, origin)
 
 

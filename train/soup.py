@@ -2,7 +2,7 @@
 
 It works for networks of one lineage, which lie in one valley of the loss: runs that began with the same weights, or one
 that went on from another's. Wortsman et al., "Model soups", arXiv 2203.05482; greedy as there, so never worse on val
-than the best of them.
+than the best of them, but with a share for each, as in their "Robust fine-tuning", arXiv 2109.01903.
 """
 
 from __future__ import annotations
@@ -17,35 +17,36 @@ from train.dataset import CatalogueSplit
 from train.inference import logits_of
 from train.loss import mean_log_loss
 
+SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)
+
 
 def greedy_soup(bundles: Sequence[Bundle], val: CatalogueSplit) -> Bundle:
-    """The bundles from the best to the worst by their log loss on `val`, each kept if the mean is no worse for it.
+    """From the best bundle by its log loss on `val` to the worst, each stirred in with the share that suits `val` best.
 
     All see `val`'s size. The result is the best bundle with the mean's backbone and attribute heads; its other heads
     and its calibration fit the best bundle's features, not the mean's. Raises ValueError where there is no mean.
     """
-    ranked = sorted(bundles, key=lambda bundle: log_loss(bundle, val))
-    kept, lowest = ranked[:1], log_loss(ranked[0], val)
-    for bundle in ranked[1:]:
-        loss = log_loss(mean_of([*kept, bundle]), val)
-        if loss <= lowest:
-            kept, lowest = [*kept, bundle], loss
-    print(f"the mean of {len(kept)} of {len(bundles)} bundles, log loss {lowest:.4f}", flush=True)
-    return mean_of(kept)
+    best, *others = sorted(bundles, key=lambda bundle: log_loss(bundle, val))
+    lowest = log_loss(best, val)
+    for other in others:
+        losses = {share: log_loss(stirred(best, other, share), val) for share in SHARES}
+        share = min(losses, key=lambda share: losses[share])
+        if losses[share] < lowest:
+            best, lowest = stirred(best, other, share), losses[share]
+        print(f"a mean of weights: share {share:.1f}, log loss {losses[share]:.4f}, kept {lowest:.4f}", flush=True)
+    return best
 
 
-def mean_of(bundles: Sequence[Bundle]) -> Bundle:
-    """The first with the mean of all bundles' backbones and attribute heads. Raises ValueError where they differ."""
-    first = bundles[0]
-    for other in bundles[1:]:
-        if other.architecture != first.architecture:
-            raise ValueError("bundles of different architectures have no mean")
-        if other.taxonomy.attributes != first.taxonomy.attributes:
-            raise ValueError("bundles of different taxonomies have no mean")
-    shared = ("backbone.", *(f"heads.{name}." for name in first.taxonomy.attributes))
+def stirred(first: Bundle, other: Bundle, share: float) -> Bundle:
+    """The first with `share` of the other in its backbone and attribute heads. Raises ValueError where they differ."""
+    if other.architecture != first.architecture:
+        raise ValueError("bundles of different architectures have no mean")
+    if other.taxonomy.attributes != first.taxonomy.attributes:
+        raise ValueError("bundles of different taxonomies have no mean")
+    common = ("backbone.", *(f"heads.{name}." for name in first.taxonomy.attributes))
     weights = {
-        name: torch.stack([bundle.weights[name].float() for bundle in bundles]).mean(dim=0)
-        if name.startswith(shared) and tensor.is_floating_point()
+        name: torch.lerp(tensor.float(), other.weights[name].float(), share)
+        if name.startswith(common) and tensor.is_floating_point()
         else tensor
         for name, tensor in first.weights.items()
     }

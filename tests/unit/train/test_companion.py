@@ -86,7 +86,7 @@ def test_the_command_writes_a_bundle_that_serves(smoke_run: Path, tmp_path: Path
     ]
     result = CliRunner().invoke(main, [*words, "--pictures", "20"], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    assert "the mean of 1 of 2 bundles" in result.output
+    assert "a mean of weights: share 0.1" in result.output
     assert "the companion's share: 0." in result.output
     bundle = load_bundle(tmp_path / "joined")
     assert (bundle.version, bundle.captioner is not None) == ("3.2.1", True)

@@ -36,6 +36,9 @@ name = "title"
 
 [precisions]
 material = 0.5
+
+[margins]
+material = 0.05
 """
 
 

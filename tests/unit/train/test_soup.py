@@ -13,15 +13,15 @@ from model.network import PHOTO_HEAD
 from tests.unit.train.test_companion import unlearnt
 from train.checkpoint import load_options
 from train.companion import splits_of
-from train.soup import greedy_soup, log_loss, mean_of
+from train.soup import greedy_soup, log_loss, stirred
 from train.tiny import make_tiny_bundle
 
 
 def test_backbones_and_attribute_heads_are_averaged_and_nothing_else(tmp_path: Path) -> None:
     first, second = (load_bundle(make_tiny_bundle(tmp_path / str(seed), seed)) for seed in (1, 2))
-    mean = mean_of([first, second])
+    mean = stirred(first, second, 0.25)
     for name in ("heads.gender.weight", "backbone.stem.0.weight"):
-        assert torch.allclose(mean.weights[name], (first.weights[name] + second.weights[name]) / 2)
+        assert torch.allclose(mean.weights[name], 0.75 * first.weights[name] + 0.25 * second.weights[name])
     head = f"heads.{PHOTO_HEAD}.weight"
     assert torch.equal(mean.weights[head], first.weights[head])
 
@@ -33,7 +33,7 @@ def test_a_bundle_that_makes_the_mean_worse_is_left_out(smoke_run: Path) -> None
     assert all(torch.equal(found.weights[name], tensor) for name, tensor in trained.weights.items())
 
 
-def test_bundles_that_miss_on_either_side_are_both_kept(smoke_run: Path) -> None:
+def test_bundles_that_miss_on_either_side_are_both_stirred_in(smoke_run: Path) -> None:
     trained = load_bundle(smoke_run / "bundle")
     val, _ = splits_of(trained, load_options(smoke_run), None)
     dice = torch.Generator().manual_seed(0)
@@ -55,8 +55,8 @@ def test_bundles_that_miss_on_either_side_are_both_kept(smoke_run: Path) -> None
 def test_other_architectures_and_taxonomies_have_no_mean(tmp_path: Path) -> None:
     bundle = load_bundle(make_tiny_bundle(tmp_path))
     with pytest.raises(ValueError, match="architectures"):
-        mean_of([bundle, dataclasses.replace(bundle, architecture="test_resnet")])
+        stirred(bundle, dataclasses.replace(bundle, architecture="test_resnet"), 0.5)
     attributes = bundle.taxonomy.attributes | {"gender": ("Somebody",)}
     other = dataclasses.replace(bundle, taxonomy=dataclasses.replace(bundle.taxonomy, attributes=attributes))
     with pytest.raises(ValueError, match="taxonomies"):
-        mean_of([bundle, other])
+        stirred(bundle, other, 0.5)
