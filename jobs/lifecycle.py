@@ -20,7 +20,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Interval, Update, and_, case, cast, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, Interval, String, Update, and_, case, cast, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -313,7 +313,8 @@ def free_expired(session: Session, max_crashes: int, limit: int) -> tuple[int, i
         job.error = error_document(_poison(job.crashes))
     session.flush()
     for job in poisoned:
-        _tell(session, job.id, session.scalar(select(is_watched()).where(Job.id == job.id)))
+        if session.execute(select(is_watched(), _told()).where(Job.id == job.id)).one()[0]:
+            job_ended(session, job.id)
     return len(expired) - len(poisoned), len(poisoned)
 
 
@@ -336,17 +337,19 @@ def _fenced(claim: Claim) -> Update:
 
 
 def _run_and_tell(session: Session, statement: Update) -> bool:
-    row = session.execute(statement.returning(Job.id, is_watched())).one_or_none()
+    """Ends a job; all that is to be known of it comes with the one statement that does."""
+    row = session.execute(statement.returning(Job.id, is_watched(), _told())).one_or_none()
     if row is None:
         return False
-    _tell(session, *row)
+    job_id, has_watchers, _ = row
+    if has_watchers:
+        job_ended(session, job_id)
     return True
 
 
-def _tell(session: Session, job_id: uuid.UUID, has_watchers: bool | None) -> None:
-    session.execute(select(func.pg_notify(CHANNEL, str(job_id))))
-    if has_watchers:
-        job_ended(session, job_id)
+def _told() -> ColumnElement[str]:
+    """NOTIFY with the id of each row of `job` that the statement ends."""
+    return func.pg_notify(CHANNEL, cast(Job.id, String))
 
 
 def _is_expired() -> ColumnElement[bool]:

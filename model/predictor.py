@@ -22,6 +22,7 @@ from model.folding import served
 from model.network import DOMAIN
 from model.preprocessing import Pixels, fit, stack, to_input
 from model.scoring import predictions_from, scores_from
+from model.traced import traced
 
 CAPTION_BUDGET_MS = 300.0
 
@@ -33,7 +34,7 @@ class Predictor:
         self.bundle = bundle
         self.device = device
         self._captioner = captioner or captioner_of(bundle, device)
-        self._network = served(bundle.network(), bundle.size).to(device)
+        self._network = traced(served(bundle.network(), bundle.size).to(device), bundle.size, device)
 
     @classmethod
     def load(

@@ -87,7 +87,12 @@ def macro_f1(truth: Sequence[str], guesses: Sequence[str], at_least: int) -> flo
 
 def expected_calibration_error(right: Bools, confidence: Floats, bins: int = BINS) -> float:
     """Mean distance between confidence and accuracy over bins of equal mass, weighted by their rows."""
-    order = np.argsort(confidence, kind="stable")
-    parts = [part for part in np.array_split(order, bins) if len(part)]
+    parts = of_equal_mass(confidence, bins)
     gaps = [len(part) * abs(float(right[part].mean()) - float(confidence[part].mean())) for part in parts]
-    return sum(gaps) / len(order)
+    return sum(gaps) / len(confidence)
+
+
+def of_equal_mass(confidence: Floats, bins: int = BINS) -> list[npt.NDArray[np.int64]]:
+    """The rows' numbers by rising confidence, cut into bins as equal as can be; empty ones are left out."""
+    order = np.argsort(confidence, kind="stable")
+    return [part for part in np.array_split(order, bins) if len(part)]

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from train.measure import BINS, Floats, Judged
+from train.measure import Floats, Judged, of_equal_mass
 
 PANEL = (3.2, 2.9)
 """Width and height of one attribute's panel, in inches."""
@@ -22,13 +22,12 @@ TOP = 30
 
 
 def reliability(judged: Sequence[Judged]) -> str:
-    """How often guesses are right against how sure the network is, before calibration and after: BINS of equal mass."""
+    """How often guesses are right against how sure the network is, before calibration and after: equal bins."""
 
     def draw(axes: Axes, each: Judged) -> None:
         axes.plot([0, 1], [0, 1], color="0.8")
         for label, confidence, style in (("before", each.before, ":"), ("after", each.confidence, "-")):
-            order = np.argsort(confidence, kind="stable")
-            parts = [part for part in np.array_split(order, BINS) if len(part)]
+            parts = of_equal_mass(confidence)
             sure = [float(confidence[part].mean()) for part in parts]
             axes.plot(sure, [float(each.right[part].mean()) for part in parts], style, marker=".", label=label)
         axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="score", ylabel="right")

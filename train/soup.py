@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from operator import itemgetter
 
 import torch
 
@@ -26,14 +27,13 @@ def greedy_soup(bundles: Sequence[Bundle], val: CatalogueSplit) -> Bundle:
     All see `val`'s size. The result is the best bundle with the mean's backbone and attribute heads; its other heads
     and its calibration fit the best bundle's features, not the mean's. Raises ValueError where there is no mean.
     """
-    best, *others = sorted(bundles, key=lambda bundle: log_loss(bundle, val))
-    lowest = log_loss(best, val)
-    for other in others:
-        losses = {share: log_loss(stirred(best, other, share), val) for share in SHARES}
-        share = min(losses, key=lambda share: losses[share])
-        if losses[share] < lowest:
-            best, lowest = stirred(best, other, share), losses[share]
-        print(f"a mean of weights: share {share:.1f}, log loss {losses[share]:.4f}, kept {lowest:.4f}", flush=True)
+    (lowest, best), *others = sorted(((log_loss(each, val), each) for each in bundles), key=itemgetter(0))
+    for _, other in others:
+        means = [(share, stirred(best, other, share)) for share in SHARES]
+        loss, share, mean = min(((log_loss(mean, val), share, mean) for share, mean in means), key=itemgetter(0))
+        if loss < lowest:
+            lowest, best = loss, mean
+        print(f"a mean of weights: share {share:.1f}, log loss {loss:.4f}, kept {lowest:.4f}", flush=True)
     return best
 
 
@@ -43,6 +43,8 @@ def stirred(first: Bundle, other: Bundle, share: float) -> Bundle:
         raise ValueError("bundles of different architectures have no mean")
     if other.taxonomy.attributes != first.taxonomy.attributes:
         raise ValueError("bundles of different taxonomies have no mean")
+    if (other.mean, other.std) != (first.mean, first.std):
+        raise ValueError("bundles that normalise pictures differently have no mean")
     common = ("backbone.", *(f"heads.{name}." for name in first.taxonomy.attributes))
     weights = {
         name: torch.lerp(tensor.float(), other.weights[name].float(), share)

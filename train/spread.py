@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from train.calibrate import Clusters, upper_bound
-from train.measure import BINS, Floats, Judged
+from train.measure import BINS, Floats, Judged, of_equal_mass
 
 DRAWS = 2000
 
@@ -58,9 +58,8 @@ def spread(judged: Judged, clusters: Clusters) -> Spread:
 
 def _sums(judged: Judged, groups: npt.NDArray[np.int64], count: int) -> tuple[Floats, Floats, Floats]:
     """Per group: right rows, rows, and (groups x bins) by how much the confidence of its rows is too low in sum."""
-    order = np.argsort(judged.confidence, kind="stable")
-    bins = np.empty(len(order), dtype=np.int64)
-    for number, part in enumerate(np.array_split(order, BINS)):
+    bins = np.empty(len(groups), dtype=np.int64)
+    for number, part in enumerate(of_equal_mass(judged.confidence)):
         bins[part] = number
     places = groups * BINS + bins
     gaps = np.bincount(places, weights=judged.right - judged.confidence, minlength=count * BINS)

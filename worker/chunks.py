@@ -94,7 +94,9 @@ class Chunks:
         def claim() -> tuple[list[Claim], list[uuid.UUID]]:
             with self._sessions.begin() as session:
                 claims = lifecycle.claim(session, job_ids, self._settings.lease_s, most, crashes_below=alone)
-                return claims, lifecycle.suspects(session, job_ids, alone, most)
+                claimed = {each.id for each in claims}
+                left = [job_id for job_id in job_ids if job_id not in claimed]
+                return claims, lifecycle.suspects(session, left, alone, most) if left else []
 
         return outlast(claim, lambda: self._is_over(ends_at))
 

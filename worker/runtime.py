@@ -18,6 +18,7 @@ from model.bundle import Bundle
 from worker.assembly import open_pipeline
 from worker.chunks import Chunks
 from worker.isolation import Isolation
+from worker.memory import heap_kept
 from worker.pipeline import Parts
 from worker.tally import Tally, serve_lane, tell_bundle
 
@@ -46,6 +47,7 @@ def open_runtime(
         executor = ThreadPoolExecutor(settings.worker.threads, thread_name_prefix="job")
         # Chunks wait for their jobs by themselves; what they gave up on must not hold the process.
         stack.callback(executor.shutdown, wait=False, cancel_futures=True)
+        stack.enter_context(heap_kept())
         yield Runtime(Chunks(lane, pipeline, publisher, executor, isolation, Tally(metrics, predictor.bundle)))
 
 

@@ -52,10 +52,12 @@ def test_bundles_that_miss_on_either_side_are_both_stirred_in(smoke_run: Path) -
     assert log_loss(found, val) < min(log_loss(each, val) for each in either)
 
 
-def test_other_architectures_and_taxonomies_have_no_mean(tmp_path: Path) -> None:
+def test_bundles_that_do_not_fit_together_have_no_mean(tmp_path: Path) -> None:
     bundle = load_bundle(make_tiny_bundle(tmp_path))
     with pytest.raises(ValueError, match="architectures"):
         stirred(bundle, dataclasses.replace(bundle, architecture="test_resnet"), 0.5)
+    with pytest.raises(ValueError, match="normalise"):
+        stirred(bundle, dataclasses.replace(bundle, mean=(0.5, 0.5, 0.5)), 0.5)
     attributes = bundle.taxonomy.attributes | {"gender": ("Somebody",)}
     other = dataclasses.replace(bundle, taxonomy=dataclasses.replace(bundle.taxonomy, attributes=attributes))
     with pytest.raises(ValueError, match="taxonomies"):
