@@ -137,26 +137,34 @@ def migrate() -> None:
     bring_to_head(read_settings())
 
 
-@cli.group()
-@click.option(
+RUNNING = click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
-    help="The folder of a running `enrich up`, to reach its Postgres; ENRICH_DATABASE__URL if unset.",
+    help="The folder of a running `enrich up`, to reach its servers; ENRICH_DATABASE__URL and so on if unset.",
 )
+
+
+def settings_at(data_dir: Path | None) -> Settings:
+    """The settings, with the servers of the `enrich up` that runs in the folder, if one is given."""
+    settings = read_settings()
+    if data_dir is None:
+        return settings
+    # Only here: where the servers run elsewhere, what the extra `embedded` brings is not installed.
+    from jobs.embedded.errors import StartError
+    from jobs.embedded.running import settings_of_running
+
+    with told_plainly(StartError):
+        return settings_of_running(settings, data_dir)
+
+
+@cli.group()
+@RUNNING
 @click.pass_context
 def keys(context: click.Context, data_dir: Path | None) -> None:
     """Make, list and revoke API keys."""
     from jobs.database import make_engine, make_sessions
 
-    settings = read_settings()
-    if data_dir is not None:
-        # Only here: where the servers run elsewhere, what the extra `embedded` brings is not installed.
-        from jobs.embedded.errors import StartError
-        from jobs.embedded.postgres import settings_of_running
-
-        with told_plainly(StartError):
-            settings = settings_of_running(settings, data_dir)
-    engine = make_engine(settings)
+    engine = make_engine(settings_at(data_dir))
     context.call_on_close(engine.dispose)
     context.obj = make_sessions(engine)
 
@@ -317,13 +325,14 @@ def jobs_commands() -> None:
 @click.option("--code", help="Only those with this error code, such as fetch_failed.")
 @click.option("--owner", default="local", show_default=True, help="Whose jobs.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many, oldest first; all if unset.")
-def retry_jobs(failed: bool, code: str | None, owner: str, limit: int | None) -> None:
+@RUNNING
+def retry_jobs(failed: bool, code: str | None, owner: str, limit: int | None, data_dir: Path | None) -> None:
     """Put failed jobs back into the queue; prints how many."""
     from jobs.retrying import retry_from_settings
 
     if not failed:
         raise click.UsageError("Say which jobs: --failed.")
-    echo_json({"retried": retry_from_settings(read_settings(), owner, code=code, limit=limit)})
+    echo_json({"retried": retry_from_settings(settings_at(data_dir), owner, code=code, limit=limit)})
 
 
 def echo_json(document: dict[str, object]) -> None:

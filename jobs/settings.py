@@ -72,7 +72,9 @@ class FetchSettings(_Group):
     schemes: tuple[str, ...] = Field(("https", "http", "s3"), description="schemes a caller may use")
     ports: tuple[int, ...] = Field((80, 443, 8080, 8443), description="ports that may be asked; empty = any")
     allow_networks: tuple[str, ...] = Field(
-        (), description='networks that may be asked although they are not global, such as `["10.1.0.0/16"]`'
+        (),
+        description="networks that may be asked although they are not global, by fetches and webhooks and at any port, "
+        'such as `["10.1.0.0/16"]`',
     )
     allow_s3: tuple[str, ...] = Field(
         (), description='buckets or prefixes callers may name, such as `["shop-photos/2026/"]`; `["*"]` = any'

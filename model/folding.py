@@ -16,7 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from model.network import AttributeNetwork
 
 TOLERANCE = 1e-3
-"""In logits: far below what moves a score's fourth digit by more than one."""
+"""In logits: moves no score by .001."""
 
 
 def served(network: AttributeNetwork, size: tuple[int, int]) -> AttributeNetwork:

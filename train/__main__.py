@@ -12,8 +12,9 @@ import click
 import torch
 
 from model.cores import available_cores
-from train import card, smoke
+from train import smoke
 from train.allocator import keep_freed_memory
+from train.card import origin_of
 from train.checkpoint import load_average, load_options
 from train.config import read_config, table_settings
 from train.dataset import load_dataset
@@ -54,7 +55,7 @@ DataSet = click.Path(path_type=Path, exists=True)
 @click.option("--learning-rate", type=float, default=Options.learning_rate, show_default=True)
 @click.option("--seed", type=int, default=Options.seed, show_default=True)
 @click.option("--cache", type=Folder, default=Path("data-cache"), show_default=True, help="Decoded pictures.")
-@click.option("--origin", type=ExistingFile, default=card.ORIGIN, help="Markdown for the card: the data, its limits.")
+@click.option("--origin", type=ExistingFile, help="Markdown for the card: where the data come from, and their limits.")
 @click.option("--threads", type=int, help="PyTorch's.  [default: the cores we may use]")
 @click.option("--resume", is_flag=True, help="Go on from OUT's checkpoint, with the settings of that run.")
 @click.option("--export-only", is_flag=True, help="No training: write the bundle of OUT's checkpoint.")
@@ -69,7 +70,7 @@ def main(
     version: str,
     cache: Path,
     threads: int | None,
-    origin: Path,
+    origin: Path | None,
     resume: bool,
     export_only: bool,
     is_smoke: bool,
@@ -78,7 +79,7 @@ def main(
 ) -> None:
     keep_freed_memory()
     torch.set_num_threads(1 if is_smoke else threads or available_cores())  # a tiny network gains nothing from a second
-    text = smoke.ORIGIN if is_smoke else origin.read_text(encoding="utf-8")
+    text = smoke.ORIGIN if is_smoke else origin_of(origin)
     if is_smoke:
         options = smoke.smoke_options(out)
     elif resume or export_only:

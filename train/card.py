@@ -9,7 +9,15 @@ from typing import Any
 from model.bundle import ALWAYS_ABSTAIN, Bundle
 from train.tables import catalogue_table, domain_table, number, photo_table, spread_table, table, tree_line
 
-ORIGIN = Path(__file__).parent / "ORIGIN.md"
+UNTOLD = """## Where it comes from
+
+Nothing was said about the data and their limits when this bundle was made (`--origin FILE`).
+"""
+
+
+def origin_of(file: Path | None) -> str:
+    """What the card says of the data and their limits."""
+    return UNTOLD if file is None else file.read_text(encoding="utf-8")
 
 
 def write_card(bundle: Bundle, reports: list[dict[str, Any]], origin: str) -> str:
@@ -37,12 +45,16 @@ def _summary(bundle: Bundle) -> str:
             "of the mean that is answered. The photo head, the in_domain head and the captioner read the first one."
         )
     return (
-        f"Attributes of one garment, shoe or accessory from one picture: {counts}.\n"
+        f"Attributes of one article from one picture: {counts}.\n"
         f"`{bundle.architecture}` with one linear head per attribute, {weights:.1f} M parameters, input "
-        f"{bundle.size[0]} x {bundle.size[1]} pixels (height x width, aspect kept, white padding). subCategory and "
-        f"masterCategory are summed up from articleType.{companion} Made on {bundle.created}, "
-        f"taxonomy {bundle.taxonomy.version}."
+        f"{bundle.size[0]} x {bundle.size[1]} pixels (height x width, aspect kept, white padding).{_derived(bundle)}"
+        f"{companion} Made on {bundle.created}, taxonomy {bundle.taxonomy.version}."
     )
+
+
+def _derived(bundle: Bundle) -> str:
+    deepest, *above = bundle.taxonomy.levels or ("",)
+    return f" From {deepest} its {' and '.join(above)} are summed up." if above else ""
 
 
 def _figures(report: dict[str, Any]) -> str:

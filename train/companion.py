@@ -18,8 +18,8 @@ import torch
 from model.bundle import Bundle, Companion, load_bundle
 from model.cores import available_cores
 from model.network import blended
-from train import card
 from train.captions import save_with_captions
+from train.card import origin_of
 from train.catalogue import read_catalogue
 from train.certainty import calibrate
 from train.dataset import CatalogueSplit, PhotoSplit, load_catalogue_split, load_photo_split
@@ -54,7 +54,7 @@ ExistingFile = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--version", default="0.0.0", show_default=True, help="The new bundle's version.")
 @click.option("--pictures", type=int, default=PICTURES, show_default=True, help="Drawn pictures of each other kind.")
 @click.option("--cache", type=click.Path(path_type=Path, file_okay=False), help="Decoded pictures.")
-@click.option("--origin", type=ExistingFile, default=card.ORIGIN, help="Markdown for the card: the data, its limits.")
+@click.option("--origin", type=ExistingFile, help="Markdown for the card: where the data come from, and their limits.")
 def main(
     first: Path,
     seconds: tuple[Path, ...],
@@ -65,7 +65,7 @@ def main(
     version: str,
     pictures: int,
     cache: Path | None,
-    origin: Path,
+    origin: Path | None,
 ) -> None:
     torch.set_num_threads(available_cores())
     options = Options(out=out, data=data, photos=photos, photo_labels=photo_labels)
@@ -78,7 +78,7 @@ def main(
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     calibrated = calibrate(with_share(joined, val), val, own, options)
-    for report in measure_and_save(calibrated, options, pictures, out, origin.read_text(encoding="utf-8")):
+    for report in measure_and_save(calibrated, options, pictures, out, origin_of(origin)):
         print(text_of(report), end="\n\n")
     if leader.captioner:
         save_with_captions(load_bundle(out), leader.captioner, data, out, cache)

@@ -8,7 +8,7 @@ epochs = 20
 image = "photo"
 group = "style"
 
-[head_weights]       # of the losses, 1 where nothing is said
+[head_weights]       # of the losses; 1 where nothing is said, .3 for a tree's upper levels
 material = 0.5
 
 [precisions]         # what the thresholds have to keep, .90 where nothing is said
@@ -46,6 +46,7 @@ RECIPE = (
     "word_weight",
     "mixup",
     "teaching",
+    "feature_weight",
 )
 """Settings of a run that are seldom changed; what they mean stands in train/options.py."""
 
@@ -62,12 +63,17 @@ def read_config(context: click.Context, parameter: click.Parameter, file: Path |
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise click.BadParameter(f"{file.name} is not TOML: {error}", context, parameter) from error
     context.meta["tables"] = {name: data.pop(name) for name in TABLES if name in data}
-    options = {option.name: option for option in context.command.params if option.name}
-    unknown = [name for name in data if name.replace("-", "_") not in options]
+    names = {flag: option.name for option in context.command.params for flag in option.opts if option.name}
+    unknown = [name for name in data if _flag(name) not in names]
     if unknown:
         raise click.BadParameter(f"{file.name} sets {', '.join(unknown)}, which is no option", context, parameter)
-    context.default_map = {name.replace("-", "_"): value for name, value in data.items()}
+    context.default_map = {names[_flag(name)]: value for name, value in data.items()}
     return file
+
+
+def _flag(name: str) -> str:
+    """A file's key as it is written on the command line."""
+    return "--" + name.replace("_", "-")
 
 
 def table_settings(context: click.Context, columns: tuple[str, ...]) -> dict[str, Any]:

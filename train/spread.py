@@ -23,7 +23,8 @@ class Spread:
 
     Intervals are (low, high) of 95 %, from a bootstrap over groups; `accuracy_alike` and `ece_alike` let every group
     weigh the same. `precision_upper` is the 95 % Clopper-Pearson upper bound of the answered rows' precision (None:
-    no row is answered): where it is below the precision asked for, the promise is broken.
+    no row is answered): below the precision asked for it is a sign of a broken promise, though no proof, since it takes
+    rows as independent. Intervals of the ECE lie somewhat high: drawing again adds noise, and noise can only add to it.
     """
 
     groups: int

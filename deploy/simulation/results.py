@@ -18,6 +18,8 @@ TEMPLATE = Path(__file__).with_name("section.md")
 SWEPT = ("p50", "p95", "p99", "pods", "GPU-hours", "changes", "turns/h", "at zero")
 GROWTH_RATES = (10, 100, 1_000, 10_000)
 GROWTH_PODS = 400
+CONNECTIONS = 6
+"""To Postgres, of a worker: its own pool, and two of a child process that tries a suspicious picture."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +58,7 @@ def section(study: Study, names: Sequence[str], command: str) -> str:
         growth=_growth(study),
         growth_pods=GROWTH_PODS,
         repeat=study.repeat,
-        connections=sum(each.hpa.max_replicas for each in study.scaled_objects) * 4,
+        connections=f"{GROWTH_PODS * CONNECTIONS:,}",
         **_assumed(study),
         **tables,
     )

