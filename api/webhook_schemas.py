@@ -69,11 +69,17 @@ class DeliveriesQuery(Request):
     limit: int | None = Field(None, ge=1, le=1000, description="Most in the page; the service has its own limit.")
 
 
+LARGEST_ID = 2**63 - 1
+"""Of what Postgres counts as BIGINT."""
+
+
 class AttemptsQuery(Request):
     """Which attempts to list."""
 
-    cursor: int | None = Field(None, ge=0, description="`next_cursor` of the page before.")
-    after: int | None = Field(None, ge=0, description="Only attempts newer than this id, oldest first: to follow them.")
+    cursor: int | None = Field(None, ge=0, le=LARGEST_ID, description="`next_cursor` of the page before.")
+    after: int | None = Field(
+        None, ge=0, le=LARGEST_ID, description="Only attempts newer than this id, oldest first: to follow them."
+    )
     limit: int | None = Field(None, ge=1, le=1000, description="Most in the page; the service has its own limit.")
 
 

@@ -127,8 +127,7 @@ def change_endpoint(endpoint_id: str) -> Response:
 @blueprint.output(EndpointDocument, description="The endpoint that is no more.", example=examples.ENDPOINT)
 def delete_endpoint(endpoint_id: str) -> Response:
     document = _documents([read_endpoint(endpoint_id)])[0]
-    with resources().sessions.begin() as session:
-        endpoints.delete(session, owner_id(), parse_endpoint_id(endpoint_id))
+    endpoints.delete(resources().sessions, owner_id(), parse_endpoint_id(endpoint_id))
     return jsonify(document)
 
 

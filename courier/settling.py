@@ -8,14 +8,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import insert, text
+from sqlalchemy import insert, select, text
 from sqlalchemy.orm import Session
 
 from courier.ledger import Attempt
 from jobs.logs import get_logger
 from jobs.settings import WebhookSettings
 from jobs.webhooks.endpoints import release_waiting
-from jobs.webhooks.tables import DisabledReason, WebhookAttempt
+from jobs.webhooks.tables import DisabledReason, WebhookAttempt, WebhookDelivery, WebhookEndpoint
 
 log = get_logger(__name__)
 
@@ -70,7 +70,13 @@ _DISABLE = text("""
 
 
 def settle(session: Session, attempts: Sequence[Attempt], settings: WebhookSettings) -> None:
-    """Writes all that these attempts, given in the order in which they ended, mean. The caller commits."""
+    """Writes all that these attempts, given in the order in which they ended, mean. The caller commits.
+
+    What was deleted while it was attempted, with its endpoint or as too old, leaves no trace.
+    """
+    attempts = _not_deleted(session, attempts)
+    if not attempts:
+        return
     session.execute(insert(WebhookAttempt), [_log_row(attempt) for attempt in attempts])
     delivered = [attempt.due.id for attempt in attempts if attempt.is_success]
     if delivered:
@@ -79,6 +85,18 @@ def settle(session: Session, attempts: Sequence[Attempt], settings: WebhookSetti
     if failed:
         _put_off(session, failed, settings)
     _judge_endpoints(session, attempts, settings)
+
+
+def _not_deleted(session: Session, attempts: Sequence[Attempt]) -> list[Attempt]:
+    # Shares of the rows, which the log's foreign keys take in any case, and in a deletion's order: endpoints first.
+    locked = {}
+    for table, ids in (
+        (WebhookEndpoint, {attempt.due.endpoint_id for attempt in attempts}),
+        (WebhookDelivery, {attempt.due.id for attempt in attempts}),
+    ):
+        rows = select(table.id).where(table.id.in_(ids)).order_by(table.id)
+        locked[table] = set(session.scalars(rows.with_for_update(read=True, key_share=True)))
+    return [attempt for attempt in attempts if attempt.due.id in locked[WebhookDelivery]]
 
 
 def _log_row(attempt: Attempt) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from model.folding import served
 from model.network import DOMAIN
 from model.preprocessing import Pixels, fit, stack, to_input
 from model.scoring import predictions_from, scores_from
-from model.traced import traced
+from model.traced import TracedNetwork, traced
 
 CAPTION_BUDGET_MS = 300.0
 
@@ -55,6 +55,11 @@ class Predictor:
         chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         bundle, on = load_bundle(folder), torch.device(chosen)
         return cls(bundle, on, captioner_of(bundle, on, caption_budget_ms))
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether the forward pass runs without Python's lock; other threads slow it down if not."""
+        return isinstance(self._network, TracedNetwork)
 
     def preprocess(self, image: Image.Image) -> Pixels:
         """A decoded picture to the network's size, uint8 height x width x 3; cheap, thread-safe, without torch."""

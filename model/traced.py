@@ -48,16 +48,20 @@ class TracedNetwork:
 
 
 def traced(network: Sees, size: tuple[int, int], device: torch.device) -> Sees:
-    """The network (in evaluation mode, on `device`) as a trace; itself where the trace would answer differently.
+    """The network (in evaluation mode, on `device`) as a trace; itself where that cannot be or answers differently.
 
     `size` is the input's (height, width).
     """
     with torch.inference_mode():
-        candidate = _trace(network, _pictures(TRACED_BATCH, size, device))
-        pictures = _pictures(CHECKED_BATCH, size, device)
-        for _ in range(WARM_UPS):
-            candidate.see(pictures)
-        return candidate if _is_same(network.see(pictures), candidate.see(pictures)) else network
+        try:
+            candidate = _trace(network, _pictures(TRACED_BATCH, size, device))
+            pictures = _pictures(CHECKED_BATCH, size, device)
+            for _ in range(WARM_UPS):
+                candidate.see(pictures)
+            is_same = _is_same(network.see(pictures), candidate.see(pictures))
+        except (RuntimeError, TypeError):  # what no trace can hold, and a batch size that one held fast
+            return network
+        return candidate if is_same else network
 
 
 def _trace(network: Sees, pictures: torch.Tensor) -> TracedNetwork:

@@ -94,6 +94,7 @@ def load_predictor(settings: Settings) -> Predictor:
         "model_loaded",
         bundle=predictor.bundle.name,
         version=predictor.bundle.version,
+        is_traced=predictor.is_traced,
         seconds=round(time.perf_counter() - started, 1),
     )
     return predictor

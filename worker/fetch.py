@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import posixpath
+
 from jobs.addresses import DEFAULT_PORTS, Address
 from jobs.errors import FetchBlocked, InvalidAddress
 from jobs.http import Fetched, GuardedClient
@@ -42,17 +44,19 @@ class Fetcher:
         fetch = self._settings.fetch
         if address.scheme != "s3" or "s3" not in fetch.schemes:
             raise FetchBlocked(f"Addresses with the scheme {address.scheme} may not be fetched here.")
-        # The worker's own rights reach all uploads: without this, one owner could name another's file.
-        if self._is_in_uploads(address) or not any(_covers(entry, address) for entry in fetch.allow_s3):
+        # The worker's own rights reach all uploads: without this, one owner could name another's file. Stores may take
+        # `a//b` and `a/../b` for other keys than they are written, so those must be allowed, too.
+        keys = {address.path, posixpath.normpath("/" + address.path).lstrip("/")}
+        is_allowed = all(any(_covers(entry, address.host, key) for entry in fetch.allow_s3) for key in keys)
+        if not is_allowed or any(self._is_in_uploads(address.host, key) for key in keys):
             raise FetchBlocked("This bucket may not be read: ask the operator to allow it, or use a presigned address.")
 
-    def _is_in_uploads(self, address: Address) -> bool:
+    def _is_in_uploads(self, bucket: str, key: str) -> bool:
         storage = self._settings.storage
-        is_bucket = storage.kind == "s3" and address.host == storage.bucket
-        return is_bucket and address.path.startswith(storage.prefix)
+        return storage.kind == "s3" and bucket == storage.bucket and key.startswith(storage.prefix)
 
 
-def _covers(entry: str, address: Address) -> bool:
-    """Whether an entry of `allow_s3` (`*`, `bucket` or `bucket/prefix`) holds for the address."""
-    bucket, _, prefix = entry.partition("/")
-    return entry == "*" or (bucket == address.host and address.path.startswith(prefix))
+def _covers(entry: str, bucket: str, key: str) -> bool:
+    """Whether an entry of `allow_s3` (`*`, `bucket` or `bucket/prefix`) holds for the key in the bucket."""
+    allowed, _, prefix = entry.partition("/")
+    return entry == "*" or (allowed == bucket and key.startswith(prefix))

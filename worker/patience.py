@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from jobs.logs import get_logger
@@ -15,8 +15,9 @@ T = TypeVar("T")
 
 log = get_logger(__name__)
 
-AWAY = (OperationalError, InterfaceError, PoolTimeout)
-"""What SQLAlchemy raises when the server is gone, restarting, or its connections are."""
+AWAY = (OperationalError, InterfaceError, InternalError, PoolTimeout)
+"""What SQLAlchemy raises when the server is gone, restarting, or its connections are; the third one when it has become
+a standby that takes no writes."""
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 2.0

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, case, func, select, update
+from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Session
 
 from jobs.addresses import DEFAULT_PORTS, Address
+from jobs.database import Sessions
 from jobs.errors import EndpointNotFound, FetchBlocked, FetchFailed, InvalidAddress, TooManyEndpoints
 from jobs.guard import Guard
 from jobs.webhooks import secrets
@@ -22,6 +24,9 @@ from jobs.webhooks.tables import (
     WebhookEndpoint,
     WebhookSecret,
 )
+
+DELETED_AT_ONCE = 1000
+"""Deliveries per transaction."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,13 +138,27 @@ def release_waiting(session: Session, endpoint_ids: Sequence[uuid.UUID]) -> None
     wake_courier(session)
 
 
-def delete(session: Session, owner_id: str, endpoint_id: uuid.UUID) -> None:
-    """Deletes it with its deliveries, their log and its secret."""
-    endpoint = get(session, owner_id, endpoint_id)
-    secret = session.get_one(WebhookSecret, endpoint.secret_id)
-    session.delete(endpoint)
-    session.flush()
-    session.delete(secret)
+def delete(sessions: Sessions, owner_id: str, endpoint_id: uuid.UUID) -> None:
+    """Deletes it with its deliveries, their log and its secret. One that was cut short can be done again.
+
+    A few deliveries at a time: jobs that end meanwhile wait for the endpoint's row, and they are not to wait for long.
+    """
+    with sessions.begin() as session:
+        get(session, owner_id, endpoint_id).is_enabled = False  # nothing more comes
+    some = select(WebhookDelivery.id).where(WebhookDelivery.endpoint_id == endpoint_id).limit(DELETED_AT_ONCE)
+    while True:
+        with sessions.begin() as session:
+            gone = session.scalars(
+                sql_delete(WebhookDelivery).where(WebhookDelivery.id.in_(some)).returning(WebhookDelivery.id)
+            ).all()
+        if len(gone) < DELETED_AT_ONCE:
+            break
+    with sessions.begin() as session:
+        endpoint = get(session, owner_id, endpoint_id)
+        secret = session.get_one(WebhookSecret, endpoint.secret_id)
+        session.delete(endpoint)
+        session.flush()
+        session.delete(secret)
 
 
 def backlogs(session: Session, endpoint_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Backlog]:

@@ -107,12 +107,16 @@ def wake_courier(session: Session) -> None:
 
 
 def _subscribers(session: Session, owner_id: str, event_type: EventType) -> Iterable[uuid.UUID]:
+    # A share of the rows, as the deliveries' foreign keys will take: one of them may be about to be deleted.
     rows = session.execute(
-        select(WebhookEndpoint.id, WebhookEndpoint.event_types).where(
+        select(WebhookEndpoint.id, WebhookEndpoint.event_types)
+        .where(
             WebhookEndpoint.owner_id == owner_id,
             WebhookEndpoint.is_enabled.is_(True),
             WebhookEndpoint.is_one_off.is_(False),
         )
+        .order_by(WebhookEndpoint.id)
+        .with_for_update(read=True, key_share=True)
     )
     return [endpoint_id for endpoint_id, wanted in rows if not wanted or event_type in wanted]
 

@@ -15,6 +15,7 @@ from api.app import create_app
 from api.resources import resources_of
 from jobs.database import Sessions
 from jobs.settings import FetchSettings, Settings
+from jobs.webhooks import endpoints
 from jobs.webhooks.tables import DeliveryStatus, WebhookDelivery
 from tests.integration.api.test_create_job import assert_problem
 from tests.records import claim_job, finish_job, read_job
@@ -47,8 +48,20 @@ def test_an_endpoint_is_made_read_changed_and_deleted(client: FlaskClient, sessi
     assert len(changed["event_types"]) == 5
     assert read_endpoint(sessions, uuid.UUID(endpoint["id"])).url == URL
 
+    assert_problem(client.get(f"{where}/attempts?after={2**63}"), 422, "invalid_request")
     assert client.delete(where).get_json()["id"] == endpoint["id"]
     assert_problem(client.get(where), 404, "endpoint_not_found")
+
+
+def test_an_endpoint_goes_with_all_that_waits_for_it(
+    client: FlaskClient, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoints, "DELETED_AT_ONCE", 2)
+    endpoint, kept = made(client), made(client)
+    for _ in range(5):
+        ended_job(sessions)
+    assert client.delete(f"/v1/webhook-endpoints/{endpoint['id']}").status_code == 200
+    assert statuses(sessions) == statuses(sessions, uuid.UUID(kept["id"])) == ["pending"] * 5
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 
 from jobs.database import Sessions
 from jobs.settings import FetchSettings, Settings, WebhookSettings
+from jobs.tables import LOCAL_OWNER
 from jobs.webhooks import endpoints
 from jobs.webhooks.tables import DisabledReason, Trigger
 from tests.processes import running, wait_until
@@ -285,6 +286,27 @@ def test_a_flapping_receiver_gets_everything(sessions: Sessions, courier: Courie
 
         wait_until(is_done, 60, "all thirty")
     assert len(set(receiver.event_ids)) == 30
+
+
+def test_an_endpoint_deleted_while_it_is_asked_stops_nobody(
+    sessions: Sessions, courier: Courier, receiver: Receiver, tmp_path: Path
+) -> None:
+    def ended() -> int:
+        return (tmp_path / "courier.log").read_text().count("webhook_attempted")
+
+    doomed = new_endpoint(sessions, receiver.url("/doomed"))
+    receiver.behave = hang
+    with courier():
+        ended_job(sessions)
+        wait_until(lambda: len(receiver.received) == 1, 20, "the attempt at the endpoint that will go")
+        endpoints.delete(sessions, LOCAL_OWNER, doomed)
+        receiver.behave = answer(204)
+        other = new_endpoint(sessions, receiver.url("/other"))
+        ended_job(sessions)
+        wait_until(lambda: ended() == 2, 20, "the end of both attempts")
+        ended_job(sessions)
+        wait_until(lambda: statuses(sessions, other) == ["delivered"] * 2, 20, "the other endpoint's deliveries")
+    assert {each.endpoint_id for each in attempts(sessions)} == {other}
 
 
 def test_a_dead_endpoint_slows_nobody(sessions: Sessions, courier: Courier, receiver: Receiver) -> None:

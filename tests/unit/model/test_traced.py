@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from model.network import AttributeNetwork
-from model.traced import Seen, TracedNetwork, traced
+from model.traced import Seen, Sees, TracedNetwork, traced
 
 SIZE = (64, 48)
 CPU = torch.device("cpu")
@@ -47,6 +47,20 @@ class Counting(nn.Module):
         return {"gender": images.mean(dim=(2, 3)) + len(images)}, images
 
 
-def test_a_network_that_a_trace_would_change_stays_as_it_is() -> None:
-    network = Counting()
+class Rigid(nn.Module):
+    """Takes, once traced, no other number of pictures."""
+
+    def see(self, images: torch.Tensor) -> Seen:
+        return {"gender": images.reshape(len(images), -1)}, images
+
+
+class Choosing(nn.Module):
+    """Answers with what no trace can hold."""
+
+    def see(self, images: torch.Tensor) -> Seen:
+        return {"gender": images, "name": "a text"}, images  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize("network", [Counting(), Rigid(), Choosing()])
+def test_a_network_that_a_trace_would_change_stays_as_it_is(network: Sees) -> None:
     assert traced(network, SIZE, CPU) is network

@@ -108,8 +108,19 @@ def test_uploads_stay_closed_when_every_bucket_is_open(fetcher_with):
     fetcher, storage = fetcher_with(allow_s3=("*", "enrich", "enrich/uploads/"))
     address = storage.put(pictures.jpeg(), owner_id="other", content_type=None)
 
+    for written in (
+        address,
+        address.replace("enrich/uploads", "enrich//uploads"),
+        address.replace("uploads/", "a/../uploads/"),
+    ):
+        with pytest.raises(FetchBlocked):
+            fetcher.fetch(written, is_upload=False)
+
+
+@pytest.mark.parametrize("key", ["2026/../2025/a.jpg", "2026//../2025/a.jpg"])
+def test_no_key_leads_out_of_what_is_allowed(fetcher_with, key):
     with pytest.raises(FetchBlocked):
-        fetcher.fetch(address, is_upload=False)
+        fetcher_with(allow_s3=("shop-photos/2026/",))[0].fetch(f"s3://shop-photos/{key}", is_upload=False)
 
 
 @pytest.mark.parametrize("address", ["file:///etc/passwd", "s3://", "", "upload://local/ab/" + "a" * 64])
