@@ -39,7 +39,7 @@ class Assumptions:
     """Times in seconds, rates per hour. Ours are read from the settings' defaults, so that they cannot drift."""
 
     # Estimated, for want of a GPU: with four cores decoding is the limit, at 187 images/s a core, and of its limit the
-    # service reaches the share that `make bench` printed: 0.34 and 0.49. Without a GPU, two cores do 28 and 43.
+    # service reaches the share that `make bench` printed: 0.34 and 0.49. Without a GPU, two cores do 48 and 61.
     # An image alone takes 43 ms there, and as much and more is added for a server that is not on the same machine.
     interactive: Worker = Worker(images_per_s=254, slots=_WORKER.threads, image_s=0.1)
     # `BULK_MESSAGES` in worker/main.py.
