@@ -15,7 +15,7 @@ from courier.ledger import Attempt
 from jobs.logs import get_logger
 from jobs.settings import WebhookSettings
 from jobs.webhooks.endpoints import release_waiting
-from jobs.webhooks.tables import DisabledReason, WebhookAttempt, WebhookDelivery, WebhookEndpoint
+from jobs.webhooks.tables import DisabledReason, WebhookAttempt, WebhookDelivery
 
 log = get_logger(__name__)
 
@@ -88,15 +88,11 @@ def settle(session: Session, attempts: Sequence[Attempt], settings: WebhookSetti
 
 
 def _not_deleted(session: Session, attempts: Sequence[Attempt]) -> list[Attempt]:
-    # Shares of the rows, which the log's foreign keys take in any case, and in a deletion's order: endpoints first.
-    locked = {}
-    for table, ids in (
-        (WebhookEndpoint, {attempt.due.endpoint_id for attempt in attempts}),
-        (WebhookDelivery, {attempt.due.id for attempt in attempts}),
-    ):
-        rows = select(table.id).where(table.id.in_(ids)).order_by(table.id)
-        locked[table] = set(session.scalars(rows.with_for_update(read=True, key_share=True)))
-    return [attempt for attempt in attempts if attempt.due.id in locked[WebhookDelivery]]
+    ids = {attempt.due.id for attempt in attempts}
+    # Shares of the rows, as the log's foreign key takes them in any case.
+    found = select(WebhookDelivery.id).where(WebhookDelivery.id.in_(ids)).order_by(WebhookDelivery.id)
+    left = set(session.scalars(found.with_for_update(read=True, key_share=True)))
+    return [attempt for attempt in attempts if attempt.due.id in left]
 
 
 def _log_row(attempt: Attempt) -> dict[str, Any]:

@@ -36,6 +36,7 @@ class LeaseKeeper:
         self._lease_s = lease_s
         self._renew_every_s = renew_every_s
         self._held: dict[uuid.UUID, Claim] = {}
+        self._ending: set[Claim] = set()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
@@ -61,8 +62,14 @@ class LeaseKeeper:
     def drop(self, claim: Claim) -> None:
         """Ends the renewing of one claim, unless a later attempt at the same job is held by now."""
         with self._lock:
+            self._ending.discard(claim)
             if self._holds(claim):
                 del self._held[claim.id]
+
+    def ending(self, claim: Claim) -> None:
+        """Its end is about to be written, which finds out by itself whether it still is ours; until `drop`."""
+        with self._lock:
+            self._ending.add(claim)
 
     def is_held(self, claim: Claim) -> bool:
         """Whether the job was still ours at the last renewal."""
@@ -95,7 +102,8 @@ class LeaseKeeper:
             ours = lifecycle.renew(session, [(claim.id, claim.attempt) for claim in held], self._lease_s)
         with self._lock:
             for claim in held:
-                if claim.id not in ours and self._holds(claim):
+                # A row that we are ending is locked, or no longer in progress: that is no loss.
+                if claim.id not in ours and self._holds(claim) and claim not in self._ending:
                     del self._held[claim.id]
                     self._on_lost()
                     log.info("lease_lost", job_id=str(claim.id), request_id=claim.request_id)

@@ -143,6 +143,7 @@ class Pipeline:
             raise LetGo
 
     def _finish(self, claim: Claim, asset: SeenAsset, outcome: Outcome) -> None:
+        self.parts.leases.ending(claim)
         if not self._outlast(claim, lambda: self._write_answer(claim, asset, outcome)):
             raise LetGo
         self.parts.leases.drop(claim)
@@ -159,6 +160,7 @@ class Pipeline:
 
         None = it was not ours any more.
         """
+        self.parts.leases.ending(claim)
         is_ours = self._outlast(claim, lambda: self._write_failure(claim, error))
         self.parts.leases.drop(claim)
         event = "job_failed" if is_ours else "job_let_go"
