@@ -69,7 +69,8 @@ class LeaseKeeper:
     def ending(self, claim: Claim) -> None:
         """Its end is about to be written, which finds out by itself whether it still is ours; until `drop`."""
         with self._lock:
-            self._ending.add(claim)
+            if self._holds(claim):  # else nobody would drop it any more
+                self._ending.add(claim)
 
     def is_held(self, claim: Claim) -> bool:
         """Whether the job was still ours at the last renewal."""

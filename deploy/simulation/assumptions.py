@@ -40,7 +40,7 @@ class Assumptions:
 
     # Estimated, for want of a GPU: with four cores decoding is the limit, at 187 images/s a core, and of its limit the
     # service reaches the share that `make bench` printed: 0.34 and 0.49. Without a GPU, two cores do 48 and 61.
-    # An image alone takes 43 ms there, and as much and more is added for a server that is not on the same machine.
+    # An image alone takes 69 ms there, and half as much is added for a server that is not on the same machine.
     interactive: Worker = Worker(images_per_s=254, slots=_WORKER.threads, image_s=0.1)
     # `BULK_MESSAGES` in worker/main.py.
     bulk: Worker = Worker(images_per_s=366, slots=2, image_s=0.1, chunk=_QUEUE.chunk_size)
