@@ -61,7 +61,7 @@ evaluate: $(DEV) ## print the shipped bundle's figures on DATA's test split
 	@$(BIN)/python -m train.evaluate --data $(DATA) --split test
 
 simulate: $(DEV) ## replay loads through the shipped scaling values: waits, GPU-hours, cost
-	@$(BIN)/python -m deploy.simulate
+	@$(BIN)/python -m deploy.capacity.simulate
 
 dashboard: $(DEV) ## write Grafana's dashboard, and the alerts for Kubernetes, from deploy/monitoring
 	@$(BIN)/python -m deploy.monitoring.dashboard

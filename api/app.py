@@ -6,11 +6,21 @@ from importlib.metadata import version
 
 from apiflask import APIFlask
 
-from api import auth, envelope, health, jobs, metrics, model, openapi, page, problems, webhook_log, webhooks
-from api import tracing as traces
-from api.resources import EXTENSION, open_resources
-from jobs.settings import Settings
-from jobs.tracing import Tracing
+from api.middleware import auth, problems, request_context
+from api.middleware import tracing as traces
+from api.routes import (
+    deliveries,
+    health,
+    jobs,
+    metrics,
+    model,
+    pages,
+    webhooks,
+)
+from api.schemas import openapi
+from api.services import EXTENSION, open_resources
+from core.settings import Settings
+from core.telemetry.tracing import Tracing
 
 
 def create_app(settings: Settings, tracing: Tracing | None = None) -> APIFlask:
@@ -25,7 +35,7 @@ def create_app(settings: Settings, tracing: Tracing | None = None) -> APIFlask:
     app.extensions[EXTENSION] = open_resources(settings, tracing)
     # In this order: a request has its id before anything may refuse it, and is counted when its answer is whole.
     metrics.install(app)
-    envelope.install(app)
+    request_context.install(app)
     traces.install(app)
     auth.install(app)
     problems.install(app)
@@ -33,11 +43,11 @@ def create_app(settings: Settings, tracing: Tracing | None = None) -> APIFlask:
     for blueprint in (
         jobs.blueprint,
         webhooks.blueprint,
-        webhook_log.blueprint,
+        deliveries.blueprint,
         model.blueprint,
         health.blueprint,
         metrics.blueprint,
-        page.blueprint,
+        pages.blueprint,
     ):
         app.register_blueprint(blueprint)
     return app

@@ -12,7 +12,7 @@ from psycopg import Error
 from sqlalchemy import PoolProxiedConnection, QueuePool
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from jobs.breaker import Breaker
+from core.circuit_breaker import Breaker
 
 REST_S = 2.0
 

@@ -14,11 +14,11 @@ from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from api.app import create_app
-from api.resources import resources_of
-from jobs.logs import configure_logs
-from jobs.loopback import refuse_exposure
-from jobs.settings import Settings
-from jobs.tracing import check_tracing
+from api.services import resources_of
+from core.loopback import refuse_exposure
+from core.settings import Settings
+from core.telemetry.logs import configure_logs
+from core.telemetry.tracing import check_tracing
 
 KEEP_ALIVE_S = 75
 """Longer than the idle timeout of usual load balancers (60 s), or they would use a connection that we just closed."""

@@ -20,8 +20,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from model.caption_parts import CaptionerParts
-from model.network import PHOTO_HEAD, AttributeNetwork
+from model.captions.caption_parts import CaptionerParts
+from model.nets.network import PHOTO_HEAD, AttributeNetwork
 from model.taxonomy import Taxonomy
 
 FORMAT = 3

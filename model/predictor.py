@@ -16,13 +16,13 @@ from PIL import Image
 
 from model.answer import Answer, make_answer
 from model.bundle import Bundle, BundleError, load_bundle
-from model.captioner import Captioner, StructuredCaptioner
-from model.cores import available_cores
-from model.folding import served
-from model.network import DOMAIN
+from model.captions.captioner import Captioner, StructuredCaptioner
+from model.nets.cores import available_cores
+from model.nets.folding import served
+from model.nets.network import DOMAIN
+from model.nets.traced import TracedNetwork, traced
 from model.preprocessing import Pixels, fit, stack, to_input
 from model.scoring import predictions_from, scores_from
-from model.traced import TracedNetwork, traced
 
 CAPTION_BUDGET_MS = 300.0
 
@@ -113,7 +113,9 @@ def captioner_of(bundle: Bundle, device: torch.device, budget_ms: float = CAPTIO
     """The bundle's own captioner; structured text where it has none, or no time."""
     if bundle.captioner is None or budget_ms <= 0:
         return StructuredCaptioner(bundle.taxonomy.levels)
-    from model.writer import WritingCaptioner  # transformers takes seconds to import; most of our processes have no use
+    from model.captions.writer import (
+        WritingCaptioner,  # transformers takes seconds to import; most of our processes have no use
+    )
 
     try:
         return WritingCaptioner(bundle.captioner, bundle.taxonomy, device, budget_ms / 1000)

@@ -13,7 +13,7 @@ import torch
 
 from model.answer import ALTERNATIVES, Alternative, Prediction
 from model.bundle import Calibration
-from model.network import PHOTO_HEAD
+from model.nets.network import PHOTO_HEAD
 from model.taxonomy import Taxonomy
 
 

@@ -12,11 +12,16 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from jobs.database import Sessions, make_engine, make_sessions, migrate
-from jobs.embedded.postgres import EmbeddedPostgres
-from jobs.embedded.redis import EmbeddedRedis
-from jobs.queue import Publisher
-from jobs.settings import (
+from cli.local.postgres import EmbeddedPostgres
+from cli.local.redis import EmbeddedRedis
+from core.db.engine import (
+    Sessions,
+    make_engine,
+    make_sessions,
+    migrate,
+)
+from core.jobs.queue import Publisher
+from core.settings import (
     ApiSettings,
     DatabaseSettings,
     FetchSettings,

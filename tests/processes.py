@@ -15,7 +15,7 @@ from typing import Any
 import urllib3
 from pydantic import BaseModel, SecretStr
 
-from jobs.settings import Settings
+from core.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 POLL_S = 0.02
@@ -50,7 +50,7 @@ def running(settings: Settings, *arguments: str, log: Path | None = None) -> Ite
         output = stack.enter_context(log.open("ab")) if log else None
         child = stack.enter_context(
             subprocess.Popen(
-                [sys.executable, str(ROOT / "enrich.py"), *arguments],
+                [sys.executable, "-m", "cli.main", *arguments],
                 cwd=ROOT,
                 env=environment(settings),
                 stdout=output,

@@ -8,12 +8,13 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from jobs import lifecycle
-from jobs.database import Sessions
-from jobs.lifecycle import Claim, Outcome, SeenAsset
-from jobs.queue import Publisher
-from jobs.submission import Submission, submit
-from jobs.tables import LOCAL_OWNER, Job, Lane, Status
+from core.db.engine import Sessions
+from core.db.models import LOCAL_OWNER, Job
+from core.jobs import lifecycle
+from core.jobs.lifecycle import Claim, Outcome, SeenAsset
+from core.jobs.queue import Publisher
+from core.jobs.submission import Submission, submit
+from core.states import Lane, Status
 
 ASSET = SeenAsset(sha256="ab" * 32, width=1800, height=2400, format="JPEG", byte_size=321_000)
 

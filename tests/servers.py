@@ -16,8 +16,8 @@ from uuid import uuid4
 import psycopg
 from psycopg import sql
 
-from jobs.embedded.postgres import EmbeddedPostgres
-from jobs.embedded.redis import EmbeddedRedis
+from cli.local.postgres import EmbeddedPostgres
+from cli.local.redis import EmbeddedRedis
 
 
 @contextmanager

@@ -8,11 +8,18 @@ from typing import Any
 
 from sqlalchemy import Interval, cast, func, literal, select, text, update
 
-from jobs import lifecycle
-from jobs.database import Sessions
-from jobs.tables import LOCAL_OWNER, Job, Lane, Status
-from jobs.webhooks import endpoints, secrets
-from jobs.webhooks.tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookEvent, WebhookSecret
+from core.db.engine import Sessions
+from core.db.models import LOCAL_OWNER, Job
+from core.db.webhook_models import (
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookEndpoint,
+    WebhookEvent,
+    WebhookSecret,
+)
+from core.jobs import lifecycle
+from core.states import Lane, Status
+from core.webhooks import endpoints, secrets
 
 CLOCKS: dict[type[Any], tuple[str, ...]] = {
     WebhookEndpoint: ("failing_since", "rest_until", "probe_at", "created_at"),

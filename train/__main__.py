@@ -11,18 +11,18 @@ from typing import Any
 import click
 import torch
 
-from model.cores import available_cores
-from train import smoke
-from train.allocator import keep_freed_memory
-from train.card import origin_of
-from train.checkpoint import load_average, load_options
-from train.config import read_config, table_settings
-from train.dataset import load_dataset
+from model.nets.cores import available_cores
+from train.data.config import read_config, table_settings
+from train.data.dataset import load_dataset
+from train.data.options import Options
+from train.engine.allocator import keep_freed_memory
+from train.engine.checkpoint import load_average, load_options
+from train.engine.loop import train
+from train.engine.processes import joined
+from train.evaluation.card import origin_of
+from train.evaluation.tables import text_of
 from train.export import export
-from train.loop import train
-from train.options import Options
-from train.processes import joined
-from train.tables import text_of
+from train.synthetic import smoke
 
 Folder = click.Path(path_type=Path, file_okay=False)
 ExistingFolder = click.Path(path_type=Path, exists=True, file_okay=False)

@@ -7,38 +7,24 @@ features), the same captioner with beam search, and bundles of ablations.
 from __future__ import annotations
 
 import json
-import random
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
-import numpy as np
 import torch
 
-from model.bundle import Bundle, load_bundle
-from model.cores import available_cores
-from model.decoding import beam
-from model.wording import text_of
-from model.writer import WritingCaptioner
-from train.captions import CaptionSplit, load_split, pooled
-from train.catalogue import read_catalogue
-from train.feature_maps import Maps
-from train.judge_captions import (
+from model.bundle import load_bundle
+from model.nets.cores import available_cores
+from train.captions.caption_rivals import captioner_of, examples, rival_names, rivals_text
+from train.captions.captions import load_split
+from train.data.catalogue import read_catalogue
+from train.evaluation.caption_evaluator import (
     MODES,
-    Answers,
-    Subject,
     caption_names,
     measure,
     retrieval,
     structured_names,
     subject_of,
 )
-from train.tables import number, table
-
-COLUMNS = ("rouge_l", "bleu4", "cider", "rouge_l_raw", "bleu4_raw", "cider_raw", "distinct", "novel", "words")
-COLUMNS += ("brand_words", "contradictions")
-EXAMPLES = 30
 
 
 @click.command(help=__doc__)
@@ -83,70 +69,6 @@ def main(
     print(rivals_text(report), examples(subject, names), sep="\n\n")
     if json_file:
         json_file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-
-
-def captioner_of(bundle: Bundle) -> WritingCaptioner:
-    """The bundle's captioner without a limit of time. Raises ValueError where it has none."""
-    if bundle.captioner is None:
-        raise ValueError(f"{bundle.name} {bundle.version} has no captioner")
-    return WritingCaptioner(bundle.captioner, bundle.taxonomy, torch.device("cpu"), 600.0)
-
-
-def rival_names(
-    bundle: Bundle, captioner: WritingCaptioner, train: CaptionSplit, rows: CaptionSplit
-) -> dict[str, list[str]]:
-    """Every rival's names of a split's rows."""
-    maps = rows.copies[0]
-    structured = structured_names(bundle, rows.pixels)
-    every, served = (structured[mode][1] for mode in MODES)
-    return {
-        "captioner, all answered": caption_names(captioner, maps, every),
-        "captioner, served": caption_names(captioner, maps, served),
-        "captioner unconstrained, all answered": caption_names(captioner, maps, every, is_free=True),
-        "captioner by beam of 4, all answered": beam_names(captioner, maps, every),
-        "structured text, all answered": structured["all_answered"][0],
-        "structured text, served": structured["served"][0],
-        "nearest training picture's name": nearest_names(bundle, train, rows),
-    }
-
-
-def beam_names(captioner: WritingCaptioner, maps: Maps, answers: Sequence[Answers]) -> list[str]:
-    names = []
-    for at in range(0, len(maps), 128):
-        rows = answers[at : at + 128]
-        with torch.inference_mode():
-            visual = captioner.network.look(torch.from_numpy(np.array(maps[at : at + 128])).float())
-        found = beam(captioner.network, visual, captioner.masks.places(rows), captioner.masks)
-        names += [captioner.text(tokens, row) for tokens, row in zip(found, rows, strict=True)]
-    return names
-
-
-def nearest_names(bundle: Bundle, train: CaptionSplit, rows: CaptionSplit) -> list[str]:
-    """For each row the cleaned name of the training picture whose pooled features point the same way."""
-    known, asked = (torch.nn.functional.normalize(torch.from_numpy(pooled(bundle, s.copies[0]))) for s in (train, rows))
-    best = torch.cat([(part @ known.T).argmax(dim=1) for part in asked.split(256)]).tolist()
-    return [text_of(train.names[row]) for row in best]
-
-
-def rivals_text(report: dict[str, Any]) -> str:
-    lines = [(rival, *[number(row.get(key)) for key in COLUMNS]) for rival, row in report["rivals"].items()]
-    found = [(name, *[number(value) for value in row.values()]) for name, row in report["retrieval"].items()]
-    return "\n\n".join(
-        [table(("names", *COLUMNS), lines), table(("retrieval", "recall@10", "bag of attributes", "random"), found)]
-    )
-
-
-def examples(subject: Subject, names: dict[str, list[str]]) -> str:
-    """Rows drawn at random, to read: the catalogue's name and what each of the first rivals says."""
-    shown = (
-        "captioner, all answered",
-        "captioner, served",
-        "structured text, served",
-        "nearest training picture's name",
-    )
-    picked = sorted(random.Random(0).sample(range(len(subject.items)), min(EXAMPLES, len(subject.items))))
-    rows = [(subject.items[at].name, *[names[rival][at] for rival in shown]) for at in picked]
-    return table(("catalogue's name", *shown), rows)
 
 
 if __name__ == "__main__":

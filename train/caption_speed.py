@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import click
 import torch
 
 from model.predictor import Predictor
-from train.drawn import COLOURS, TYPES, draw
-
-ROUNDS = 40
+from train.captions.caption_speed import ROUNDS, median_ms
+from train.data.drawn import COLOURS, TYPES, draw
 
 
 @click.command(help=__doc__)
@@ -35,15 +31,6 @@ def main(bundle: Path | None, batch_size: int, threads: int | None) -> None:
     print(f"heads with structured text: {heads / batch_size:.2f} ms/image, {rates[0]:.0f} images/s")
     print(f"heads with captions:        {whole / batch_size:.2f} ms/image, {rates[1]:.0f} images/s")
     print(f"captions alone: {each:.2f} ms/image, {rates[2]:.0f} images/s, {share:.2f} of the heads")
-
-
-def median_ms(action: Callable[[], object]) -> float:
-    times = []
-    for _ in range(ROUNDS + 3):
-        began = time.perf_counter()
-        action()
-        times.append((time.perf_counter() - began) * 1000)
-    return statistics.median(times[3:])
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 The first keeps what only it can do: its feature map, on which a captioner is trained, the photo head and the in_domain
 head. The second adds its probabilities. Its part of the mean and the calibration of the whole are fitted on val.
 
-Where several are given for the second, of one lineage, it is the mean of their weights (see `train.soup`).
+Where several are given for the second, of one lineage, it is the mean of their weights
+(see `train.ensemble.model_soup`).
 """
 
 from __future__ import annotations
@@ -12,27 +13,20 @@ import dataclasses
 from pathlib import Path
 
 import click
-import numpy as np
 import torch
 
-from model.bundle import Bundle, Companion, load_bundle
-from model.cores import available_cores
-from model.network import blended
-from train.captions import save_with_captions
-from train.card import origin_of
-from train.catalogue import read_catalogue
-from train.certainty import calibrate
-from train.dataset import CatalogueSplit, PhotoSplit, load_catalogue_split, load_photo_split
+from model.bundle import load_bundle
+from model.nets.cores import available_cores
+from train.captions.captions import save_with_captions
+from train.data.options import Options
+from train.ensemble.companion import join, splits_of, with_share
+from train.ensemble.model_soup import greedy_soup
+from train.evaluation.card import origin_of
+from train.evaluation.domain_evaluator import PICTURES
+from train.evaluation.tables import text_of
 from train.export import measure_and_save
-from train.inference import logits_of
-from train.judge_domain import PICTURES
-from train.loss import mean_log_loss
-from train.options import Options
-from train.photos import read_photos
-from train.soup import greedy_soup
-from train.tables import text_of
+from train.heads.calibration import calibrate
 
-SHARES = tuple(round(float(share), 2) for share in np.arange(0.1, 0.91, 0.05))
 ExistingFolder = click.Path(path_type=Path, exists=True, file_okay=False)
 ExistingFile = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -82,64 +76,6 @@ def main(
         print(text_of(report), end="\n\n")
     if leader.captioner:
         save_with_captions(load_bundle(out), leader.captioner, data, out, cache)
-
-
-def join(first: Bundle, second: Bundle) -> Bundle:
-    """The first with the second as its companion, each half of the mean, and neither captioner nor figures.
-
-    Raises ValueError where they know different values or see differently normalised pictures.
-    """
-    if first.taxonomy.attributes != second.taxonomy.attributes:
-        raise ValueError("the two bundles know different taxonomies, so their answers cannot be joined")
-    if (first.mean, first.std) != (second.mean, second.std):
-        raise ValueError("the two bundles normalise pictures differently, so they cannot share an input")
-    if first.companion or second.companion:
-        raise ValueError("one of the two bundles has a companion already; join two that have none")
-    own_heads = tuple(f"heads.{name}." for name in second.taxonomy.attributes)
-    weights = {
-        f"companion.{name}": tensor
-        for name, tensor in second.weights.items()
-        if name.startswith(("backbone.", *own_heads))
-    }
-    return dataclasses.replace(
-        first,
-        weights=first.weights | weights,
-        companion=Companion(second.architecture, 0.5),
-        captioner=None,
-        metrics={},
-    )
-
-
-def splits_of(bundle: Bundle, options: Options, cache: Path | None) -> tuple[CatalogueSplit, PhotoSplit | None]:
-    """The validation splits at the bundle's size."""
-    items = read_catalogue(options.data, bundle.taxonomy.values, options.columns)
-    val = load_catalogue_split(options.data, items, "val", bundle.taxonomy, bundle.size, cache)
-    if options.photos is None:
-        return val, None
-    rows, labels = read_photos(options.photos), options.photo_labels
-    return val, load_photo_split(options.photos, rows, "val", bundle.taxonomy, bundle.size, cache, labels)
-
-
-def with_share(bundle: Bundle, val: CatalogueSplit) -> Bundle:
-    """The bundle with the companion's share of least log loss on the catalogue, the mean over heads.
-
-    Own photos have no say: where one of the two hardly knows them, they would leave it none on the catalogue either.
-    """
-    network, names, companion = bundle.network(), tuple(bundle.taxonomy.attributes), bundle.companion
-    other, network.companion = network.companion, None
-    if other is None or companion is None:
-        raise ValueError(f"{bundle.name} has no companion")
-    ours, theirs = (
-        {name: torch.from_numpy(rows) for name, rows in logits_of(each, val.pixels, bundle.mean, bundle.std).items()}
-        for each in (network, other)
-    )
-
-    def loss(share: float) -> float:
-        return mean_log_loss({name: blended(ours[name], theirs[name], share) for name in names}, val.targets)
-
-    share = min(SHARES, key=loss)
-    print(f"the companion's share: {share:.2f}, log loss {loss(share):.4f}", flush=True)
-    return dataclasses.replace(bundle, companion=dataclasses.replace(companion, share=share))
 
 
 if __name__ == "__main__":

@@ -9,14 +9,14 @@ import click
 import torch
 
 from model.bundle import BundleError, load_bundle
-from model.cores import available_cores
-from train.caption_tables import captions_text
-from train.catalogue import trained_on
-from train.config import columns_from
-from train.judge import judge_closely
-from train.judge_domain import PICTURES, judge_domain
-from train.report import write_report
-from train.tables import text_of
+from model.nets.cores import available_cores
+from train.data.catalogue import trained_on
+from train.data.config import columns_from
+from train.evaluation.caption_tables import captions_text
+from train.evaluation.domain_evaluator import PICTURES, judge_domain
+from train.evaluation.evaluator import judge_closely
+from train.evaluation.report import write_report
+from train.evaluation.tables import text_of
 
 
 @click.command(help=__doc__)

@@ -10,18 +10,18 @@ from typing import Any
 import torch
 
 from model.bundle import Bundle, save_bundle
-from model.network import AttributeNetwork
+from model.nets.network import AttributeNetwork
 from model.preprocessing import IMAGENET_MEAN, IMAGENET_STD
-from train.card import write_card
-from train.certainty import calibrate
-from train.dataset import Dataset
-from train.domain import fit_domain
-from train.judge import judge
-from train.judge_domain import PICTURES, judge_domain
-from train.options import Options
-from train.surroundings import photo_head
-from train.teaching import FEATURES
-from train.words import WORD_HEAD
+from train.data.dataset import Dataset
+from train.data.distillation import FEATURES
+from train.data.options import Options
+from train.data.words import WORD_HEAD
+from train.evaluation.card import write_card
+from train.evaluation.domain_evaluator import PICTURES, judge_domain
+from train.evaluation.evaluator import judge
+from train.heads.calibration import calibrate
+from train.heads.domain import fit_domain
+from train.heads.photo_head import photo_head
 
 
 def export(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from train.catalogue import count_taxonomy, read_catalogue
-from train.config import columns_from
+from train.data.catalogue import count_taxonomy, read_catalogue
+from train.data.config import columns_from
 
 
 @click.command(help=__doc__)

@@ -7,24 +7,24 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from jobs.database import make_engine, make_sessions
-from jobs.http import GuardedClient
-from jobs.logs import get_logger
-from jobs.metrics import WorkerMetrics
-from jobs.settings import Settings
-from jobs.storage import open_storage
-from jobs.tracing import Tracing
+from core.db.engine import make_engine, make_sessions
+from core.net.http import GuardedClient
+from core.settings import Settings
+from core.storage.uploads import open_storage
+from core.telemetry.logs import get_logger
+from core.telemetry.metrics import WorkerMetrics
+from core.telemetry.tracing import Tracing
 from model.answer import Answer
-from model.cores import available_cores
+from model.nets.cores import available_cores
 from model.predictor import Predictor
 from model.preprocessing import Pixels
 from worker.batcher import Batcher
-from worker.fetch import Fetcher
+from worker.image.decode_limiter import DecodeSlots
+from worker.image.fetch import Fetcher
+from worker.job_metrics import measured
 from worker.leases import LeaseKeeper
 from worker.pipeline import Parts, Pipeline
-from worker.slots import DecodeSlots
-from worker.tally import measured
-from worker.watch import Hang, Watch
+from worker.process.watchdog import Hang, Watch
 
 log = get_logger(__name__)
 

@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from jobs.errors import ModelUnavailable
+from core.errors import ModelUnavailable
 
 In = TypeVar("In")
 Out = TypeVar("Out")

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from jobs import lifecycle
-from jobs.database import Sessions
-from jobs.lifecycle import Claim
-from jobs.logs import get_logger
+from core.db.engine import Sessions
+from core.jobs import lifecycle
+from core.jobs.lifecycle import Claim
+from core.telemetry.logs import get_logger
 
 log = get_logger(__name__)
 

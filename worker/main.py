@@ -14,19 +14,24 @@ from collections.abc import Sequence
 from celery import Celery, signals
 from celery.exceptions import SecurityWarning
 
-from jobs.logs import configure_logs, get_logger
-from jobs.metrics import WorkerMetrics
-from jobs.queue import MESSAGE_VERSION, TASK_NAME, make_celery, queue_name
-from jobs.scraping import metrics_served
-from jobs.settings import Settings
-from jobs.tables import Lane
-from jobs.tracing import open_tracing
-from worker.acks import LoudRequest
-from worker.chunks import Chunks
-from worker.drain import Drain, leave
-from worker.memory import MemoryGuard
+from core.jobs.queue import (
+    MESSAGE_VERSION,
+    TASK_NAME,
+    make_celery,
+    queue_name,
+)
+from core.settings import Settings
+from core.states import Lane
+from core.telemetry.logs import configure_logs, get_logger
+from core.telemetry.metrics import WorkerMetrics
+from core.telemetry.metrics_server import metrics_served
+from core.telemetry.tracing import open_tracing
+from worker.consumer import Chunks
+from worker.job_metrics import tell_ready
+from worker.process.celery_request import LoudRequest
+from worker.process.memory import MemoryGuard
+from worker.process.shutdown import Drain, leave
 from worker.runtime import open_runtime
-from worker.tally import tell_ready
 
 log = get_logger(__name__)
 

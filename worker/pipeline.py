@@ -10,24 +10,24 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from jobs import lifecycle, queries
-from jobs.database import Sessions
-from jobs.errors import DeadlineExceeded, InternalError, JobError
-from jobs.lifecycle import Claim, Outcome, SeenAsset
-from jobs.logs import about, get_logger
-from jobs.settings import Settings
-from jobs.tables import Status
-from jobs.tracing import Tracing
+from core.db.engine import Sessions
+from core.errors import DeadlineExceeded, InternalError, JobError
+from core.jobs import lifecycle, queries
+from core.jobs.lifecycle import Claim, Outcome, SeenAsset
+from core.settings import Settings
+from core.states import Status
+from core.telemetry.logs import about, get_logger
+from core.telemetry.tracing import Tracing
 from model.answer import Answer
 from model.predictor import Predictor
 from model.preprocessing import Pixels
 from worker.batcher import Batcher
-from worker.fetch import Fetcher
+from worker.image.decode_limiter import DecodeSlots
+from worker.image.fetch import Fetcher
+from worker.image.preprocess import prepare
+from worker.job_metrics import Ended
 from worker.leases import LeaseKeeper
-from worker.patience import outlast
-from worker.picture import prepare
-from worker.slots import DecodeSlots
-from worker.tally import Ended
+from worker.process.db_retry import outlast
 
 T = TypeVar("T")
 

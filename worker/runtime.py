@@ -8,19 +8,19 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from jobs import queries
-from jobs.metrics import WorkerMetrics
-from jobs.queue import Publisher
-from jobs.settings import Settings
-from jobs.tables import Lane
-from jobs.tracing import Tracing
+from core.jobs import queries
+from core.jobs.queue import Publisher
+from core.settings import Settings
+from core.states import Lane
+from core.telemetry.metrics import WorkerMetrics
+from core.telemetry.tracing import Tracing
 from model.bundle import Bundle
 from worker.assembly import open_pipeline
-from worker.chunks import Chunks
-from worker.isolation import Isolation
-from worker.memory import heap_kept
+from worker.consumer import Chunks
+from worker.job_metrics import Tally, serve_lane, tell_bundle
 from worker.pipeline import Parts
-from worker.tally import Tally, serve_lane, tell_bundle
+from worker.process.isolation import Isolation
+from worker.process.memory import heap_kept
 
 
 @dataclasses.dataclass(frozen=True)

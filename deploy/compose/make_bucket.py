@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from jobs.s3 import make_s3_client
-from jobs.settings import Settings
+from core.settings import Settings
+from core.storage.s3 import make_s3_client
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

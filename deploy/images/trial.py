@@ -24,10 +24,10 @@ import click
 from moto.server import ThreadedMotoServer
 from PIL import Image, ImageDraw
 
+from cli.client import Client
+from cli.local.postgres import EmbeddedPostgres
+from cli.local.redis import EmbeddedRedis
 from deploy.images.roots import ImageRoot, mounted
-from jobs.client import Client
-from jobs.embedded.postgres import EmbeddedPostgres
-from jobs.embedded.redis import EmbeddedRedis
 
 MAKE_BUCKET = Path(__file__).parent.parent / "compose" / "make_bucket.py"
 START_S = 120.0

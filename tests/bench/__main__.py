@@ -10,11 +10,17 @@ from pathlib import Path
 import click
 from pydantic import SecretStr
 
-from jobs.database import migrate
-from jobs.embedded.postgres import EmbeddedPostgres
-from jobs.embedded.redis import EmbeddedRedis
-from jobs.settings import ApiSettings, DatabaseSettings, FetchSettings, QueueSettings, Settings
-from jobs.tables import Lane
+from cli.local.postgres import EmbeddedPostgres
+from cli.local.redis import EmbeddedRedis
+from core.db.engine import migrate
+from core.settings import (
+    ApiSettings,
+    DatabaseSettings,
+    FetchSettings,
+    QueueSettings,
+    Settings,
+)
+from core.states import Lane
 from tests.bench import subjects
 from tests.bench.pictures import served
 

@@ -15,7 +15,7 @@ import urllib3
 from celery import Celery
 from PIL import Image
 
-from jobs.settings import Settings
+from core.settings import Settings
 from model.predictor import Predictor
 
 REDIS = os.environ.get("BENCH_REDIS_URL", "redis://127.0.0.1:6379/0")

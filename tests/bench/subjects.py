@@ -18,16 +18,17 @@ from pathlib import Path
 import urllib3
 from sqlalchemy import Engine, func, insert, select, text
 
-from jobs.database import make_engine, make_sessions
-from jobs.http import GuardedClient
-from jobs.queue import Publisher
-from jobs.settings import Settings
-from jobs.tables import LOCAL_OWNER, Job, Lane, Status
+from core.db.engine import make_engine, make_sessions
+from core.db.models import LOCAL_OWNER, Job
+from core.jobs.queue import Publisher
+from core.net.http import GuardedClient
+from core.settings import Settings
+from core.states import Lane, Status
 from model.predictor import Predictor
 from model.preprocessing import Pixels
 from tests.bench import plain_celery
 from tests.processes import running, wait_for_api, wait_for_file
-from worker.picture import prepare
+from worker.image.preprocess import prepare
 
 
 def bare_loop(settings: Settings, addresses: Sequence[str]) -> float:

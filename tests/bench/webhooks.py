@@ -23,10 +23,15 @@ import urllib3
 from pydantic import SecretStr
 from sqlalchemy import func, insert, select
 
-from jobs.database import Sessions, make_engine, make_sessions, migrate
-from jobs.embedded.postgres import EmbeddedPostgres
-from jobs.settings import DatabaseSettings, FetchSettings, Settings
-from jobs.webhooks.tables import WebhookDelivery, WebhookEvent
+from cli.local.postgres import EmbeddedPostgres
+from core.db.engine import (
+    Sessions,
+    make_engine,
+    make_sessions,
+    migrate,
+)
+from core.db.webhook_models import WebhookDelivery, WebhookEvent
+from core.settings import DatabaseSettings, FetchSettings, Settings
 from tests.processes import ROOT, running, wait_until
 from tests.webhook_records import advance, new_endpoint
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from jobs.logs import configure_logs
-from jobs.settings import JobSettings, Settings
+from core.settings import JobSettings, Settings
+from core.telemetry.logs import configure_logs
 from tests.chaos.run import run
 
 

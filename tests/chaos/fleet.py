@@ -13,11 +13,11 @@ from typing import Self
 from pydantic import SecretStr
 from redis import Redis
 
-from jobs.database import migrate
-from jobs.embedded.postgres import EmbeddedPostgres
-from jobs.embedded.redis import EmbeddedRedis
-from jobs.embedded.server import free_port, kill_tree
-from jobs.settings import (
+from cli.local.postgres import EmbeddedPostgres
+from cli.local.redis import EmbeddedRedis
+from cli.local.server import free_port, kill_tree
+from core.db.engine import migrate
+from core.settings import (
     ApiSettings,
     DatabaseSettings,
     FetchSettings,
@@ -28,7 +28,7 @@ from jobs.settings import (
     WorkerSettings,
 )
 from tests.processes import ROOT, environment, stop, wait_for_api, wait_for_file
-from train.tiny import make_tiny_bundle
+from train.synthetic.tiny import make_tiny_bundle
 
 KINDS = ("worker", "courier", "api", "redis", "postgres")
 COMMANDS = {
@@ -116,7 +116,7 @@ class Fleet:
             self._heartbeat(name).unlink()
         with (self.folder / f"{name}.log").open("ab") as log:
             self._children[name] = subprocess.Popen(
-                [sys.executable, str(ROOT / "enrich.py"), *COMMANDS[name]],
+                [sys.executable, "-m", "cli.main", *COMMANDS[name]],
                 cwd=ROOT,
                 env=environment(settings),
                 stdout=log,

@@ -12,9 +12,9 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 
-from jobs.database import make_engine, make_sessions
-from jobs.settings import JobSettings
-from jobs.tables import Job
+from core.db.engine import make_engine, make_sessions
+from core.db.models import Job
+from core.settings import JobSettings
 from tests.chaos.fleet import KINDS, Fleet
 from tests.chaos.load import Load, orders
 from tests.chaos.verdict import Verdict, judge

@@ -9,8 +9,9 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from jobs.database import Sessions
-from jobs.tables import Job, Result, Status
+from core.db.engine import Sessions
+from core.db.models import Job, Result
+from core.states import Status
 from tests.chaos.load import Order
 
 

@@ -5,8 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from jobs.errors import JobError
-from jobs.metrics import ApiMetrics, CourierMetrics, WorkerMetrics, definitions, job_error_codes
+from core.errors import JobError
+from core.telemetry.metrics import (
+    ApiMetrics,
+    CourierMetrics,
+    WorkerMetrics,
+    definitions,
+    job_error_codes,
+)
 
 PROMISED = """
 courier enrich_queue_depth gauge lane
@@ -73,6 +79,7 @@ def test_every_way_to_fail_has_a_series_from_the_start() -> None:
 
 
 def test_importing_the_definitions_makes_none() -> None:
-    code = "import jobs.metrics, prometheus_client as p; print([m for m in p.REGISTRY.collect() if 'enrich' in m.name])"
+    code = "import core.telemetry.metrics, prometheus_client as p\n"
+    code += "print([m for m in p.REGISTRY.collect() if 'enrich' in m.name])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

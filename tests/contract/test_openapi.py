@@ -12,13 +12,13 @@ from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from api.app import create_app
-from api.catalogue import CODES
-from api.problems import HTTP_PROBLEMS
-from api.resources import resources_of
-from jobs.database import Sessions
-from jobs.errors import EnrichError, JobError, RequestError
-from jobs.queue import Publisher
-from jobs.settings import Settings
+from api.middleware.problems import HTTP_PROBLEMS
+from api.schemas.error_codes import CODES
+from api.services import resources_of
+from core.db.engine import Sessions
+from core.errors import EnrichError, JobError, RequestError
+from core.jobs.queue import Publisher
+from core.settings import Settings
 from tests.records import claim_job, finish_job, new_job
 
 # Pages and their files are for people, metrics for Prometheus; they are no part of the API.

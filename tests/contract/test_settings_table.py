@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, SecretStr
 
-from jobs.settings import Settings
+from core.settings import Settings
 
 README = Path(__file__).parents[2] / "README.md"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from jobs.embedded.server import free_port
-from jobs.settings import Settings
+from cli.local.server import free_port
+from core.settings import Settings
 from tests.processes import running, wait_for_api
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.settings import JobSettings
+from core.settings import JobSettings
 from tests.chaos.fleet import KINDS
 from tests.chaos.run import run, schedule
 

@@ -13,13 +13,13 @@ import pytest
 from model.answer import METADATA_KEYS
 from tests import pictures
 from tests.processes import ROOT
-from train.tiny import make_tiny_bundle
+from train.synthetic.tiny import make_tiny_bundle
 
 
 def enrich(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("ENRICH_")}
     return subprocess.run(
-        [sys.executable, str(ROOT / "enrich.py"), *map(str, arguments)],
+        [sys.executable, "-m", "cli.main", *map(str, arguments)],
         env=environment | variables,
         capture_output=True,
         text=True,

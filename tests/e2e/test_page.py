@@ -10,15 +10,15 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 from sqlalchemy import select
 
-from jobs import lifecycle
-from jobs.database import Sessions
-from jobs.errors import NotFound
-from jobs.settings import Settings
-from jobs.tables import Job
+from core.db.engine import Sessions
+from core.db.models import Job
+from core.errors import NotFound
+from core.jobs import lifecycle
+from core.settings import Settings
 from tests import pictures
 from tests.processes import running, wait_for_file
 from tests.records import claim_job, finish_job
-from train.tiny import make_tiny_bundle
+from train.synthetic.tiny import make_tiny_bundle
 
 DROP = """([name, bytes]) => {
     const transfer = new DataTransfer();

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from jobs.database import Sessions
-from jobs.embedded.server import free_port
-from jobs.settings import Settings
+from cli.local.server import free_port
+from core.db.engine import Sessions
+from core.settings import Settings
 from tests.e2e.test_page import played_worker
-from tests.integration.jobs.test_keys import make_key
+from tests.integration.core.auth.test_api_keys import make_key
 from tests.processes import running, wait_for_api
 
 

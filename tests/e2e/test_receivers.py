@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from jobs.database import Sessions
-from jobs.embedded.server import free_port
-from jobs.settings import Settings
-from jobs.webhooks import secrets
-from jobs.webhooks.events import test_event as make_test_event
-from jobs.webhooks.tables import WebhookEndpoint
+from cli.local.server import free_port
+from core.db.engine import Sessions
+from core.db.webhook_models import WebhookEndpoint
+from core.settings import Settings
+from core.webhooks import secrets
+from core.webhooks.events import test_event as make_test_event
 from tests.processes import ROOT, running, wait_until
 from tests.webhook_receiver import Receiver
 from tests.webhook_records import attempts, new_endpoint, secret_of, statuses

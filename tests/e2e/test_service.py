@@ -16,9 +16,9 @@ from uuid import UUID
 import pytest
 import urllib3
 
-from jobs.database import make_engine, make_sessions
-from jobs.embedded.server import free_port
-from jobs.settings import ApiSettings, Settings
+from cli.local.server import free_port
+from core.db.engine import make_engine, make_sessions
+from core.settings import ApiSettings, Settings
 from model.answer import METADATA_KEYS
 from tests import pictures
 from tests.bench.pictures import served
@@ -103,7 +103,7 @@ def real(folder: Path, count: int = 100) -> list[Path]:
 
 
 def answers_of_predict(service: Settings, files: Sequence[Path]) -> list[dict[str, Any]]:
-    command = [sys.executable, str(ROOT / "enrich.py"), "predict", *map(str, files)]
+    command = [sys.executable, "-m", "cli.main", "predict", *map(str, files)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment(service), check=True, cwd=ROOT)
     return [json.loads(line) for line in done.stdout.splitlines()]
 

@@ -19,21 +19,21 @@ import pytest
 import urllib3
 from moto.server import ThreadedMotoServer
 
-from jobs.embedded.server import free_port
-from jobs.metrics import LANES
+from cli.local.server import free_port
+from core.telemetry.metrics import LANES
 from model.answer import METADATA_KEYS
 from tests import pictures
 from tests.image_server import ImageServer
-from tests.processes import ROOT, wait_until
+from tests.processes import wait_until
 from tests.scraper import assert_usual, scrape
-from train.tiny import make_tiny_bundle
+from train.synthetic.tiny import make_tiny_bundle
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(300),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:botocore", "ignore::DeprecationWarning:moto"),
 ]
-ENRICH = [sys.executable, str(ROOT / "enrich.py")]
+ENRICH = [sys.executable, "-m", "cli.main"]
 START_TIMEOUT_S = 120
 # Three in a row; below the range from which the system gives out ports.
 METRICS_PORT = 20_000 + os.getpid() % 10_000

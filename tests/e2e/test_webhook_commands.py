@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from jobs.database import Sessions
-from jobs.settings import Settings
-from jobs.webhooks import endpoints
-from tests.processes import ROOT, running, wait_until
+from core.db.engine import Sessions
+from core.settings import Settings
+from core.webhooks import endpoints
+from tests.processes import running, wait_until
 from tests.webhook_records import attempts, ended_job
 
-ENRICH = (sys.executable, str(ROOT / "enrich.py"), "webhooks")
+ENRICH = (sys.executable, "-m", "cli.main", "webhooks")
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.settings import Settings
+from core.settings import Settings
 from tests.bench.webhooks import measure
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from jobs.database import Sessions
-from jobs.settings import Settings
+from core.db.engine import Sessions
+from core.settings import Settings
 from tests.processes import running
 from tests.webhook_receiver import Receiver, answer
 from tests.webhook_records import ended_job, new_endpoint, secret_of

@@ -11,9 +11,14 @@ from typing import Any
 import click
 from pydantic import SecretStr
 
-from jobs.database import migrate
-from jobs.logs import configure_logs
-from jobs.settings import DatabaseSettings, QueueSettings, Settings, StorageSettings
+from core.db.engine import migrate
+from core.settings import (
+    DatabaseSettings,
+    QueueSettings,
+    Settings,
+    StorageSettings,
+)
+from core.telemetry.logs import configure_logs
 from tests import servers
 from tests.fuzz import addresses, requests, uploads
 from tests.fuzz.decoding import decode_apart

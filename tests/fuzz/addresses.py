@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from jobs.addresses import Address
-from jobs.errors import FetchBlocked, InvalidAddress
-from jobs.guard import Resolver, resolve_host
-from jobs.http import GuardedClient
-from jobs.settings import FetchSettings
+from core.errors import FetchBlocked, InvalidAddress
+from core.net.http import GuardedClient
+from core.net.ssrf_guard import Resolver, resolve_host
+from core.net.urls import Address
+from core.settings import FetchSettings
 from tests import pictures
 
 PUBLIC = "93.184.216.34"

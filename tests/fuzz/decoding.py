@@ -13,12 +13,12 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.errors import EnrichError
-from jobs.settings import DecodeSettings
+from core.errors import EnrichError
+from core.settings import DecodeSettings
 from model.preprocessing import fit
 from tests.fuzz.mutations import mutated
 from tests.processes import ROOT
-from worker.decode import decode
+from worker.image.decode import decode
 
 CODES = {"image_undecodable", "unsupported_media_type", "image_too_large"}
 SIZE = (128, 96)

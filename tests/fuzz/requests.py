@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, Phase
 from schemathesis import GenerationMode
 
 from api.app import create_app
-from api.resources import resources_of
-from jobs import keys
-from jobs.database import make_engine, make_sessions
-from jobs.keys import Scope
-from jobs.settings import ApiSettings, Settings
+from api.services import resources_of
+from core.auth import api_keys
+from core.auth.api_keys import Scope
+from core.db.engine import make_engine, make_sessions
+from core.settings import ApiSettings, Settings
 
 
 @dataclass
@@ -100,6 +100,6 @@ def _ask(case: Any, key: str, ids: list[str], report: Report) -> None:
 def _key(settings: Settings) -> str:
     engine = make_engine(settings)
     with make_sessions(engine).begin() as session:
-        _, secret = keys.create(session, owner_id="fuzz", name="fuzz", scopes=list(Scope))
+        _, secret = api_keys.create(session, owner_id="fuzz", name="fuzz", scopes=list(Scope))
     engine.dispose()
     return secret

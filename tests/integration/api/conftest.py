@@ -9,8 +9,8 @@ from apiflask import APIFlask
 from flask.testing import FlaskClient
 
 from api.app import create_app
-from api.resources import resources_of
-from jobs.settings import Settings
+from api.services import resources_of
+from core.settings import Settings
 
 
 @pytest.fixture

@@ -14,13 +14,13 @@ from werkzeug.test import TestResponse
 
 from api.app import create_app
 from api.pool import REST_S
-from api.resources import resources_of
-from jobs.database import Sessions, migrate
-from jobs.embedded.postgres import EmbeddedPostgres
-from jobs.embedded.redis import EmbeddedRedis
-from jobs.settings import DatabaseSettings, QueueSettings, Settings
+from api.services import resources_of
+from cli.local.postgres import EmbeddedPostgres
+from cli.local.redis import EmbeddedRedis
+from core.db.engine import Sessions, migrate
+from core.settings import DatabaseSettings, QueueSettings, Settings
 from tests.freezing import frozen
-from tests.integration.api.test_create_job import URL, assert_problem
+from tests.integration.api.routes.test_create_job import URL, assert_problem
 from tests.records import read_job
 
 pytestmark = pytest.mark.timeout(120)

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import urllib3
 
-from jobs.database import Sessions
-from jobs.embedded.server import free_port
-from jobs.settings import Settings
+from cli.local.server import free_port
+from core.db.engine import Sessions
+from core.settings import Settings
 from tests.processes import running, stop, wait_for_api
 from tests.records import claim_job, finish_job
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from jobs.settings import Settings
+from core.settings import Settings
 from tests.integration.api.test_server import at_port
 from tests.processes import running, wait_for_api
 

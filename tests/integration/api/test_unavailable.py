@@ -11,12 +11,12 @@ from flask.testing import FlaskClient
 from pydantic import SecretStr
 
 from api.app import create_app
-from api.resources import resources_of
-from jobs.database import Sessions, make_engine
-from jobs.queries import register_bundle
-from jobs.settings import Settings
+from api.services import resources_of
+from core.db.engine import Sessions, make_engine
+from core.jobs.queries import register_bundle
+from core.settings import Settings
 from tests import servers
-from tests.integration.api.test_create_job import URL, assert_problem, upload
+from tests.integration.api.routes.test_create_job import URL, assert_problem, upload
 from tests.records import read_job
 
 NOBODY = "127.0.0.1:1"

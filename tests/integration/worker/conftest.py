@@ -10,10 +10,10 @@ from subprocess import Popen
 
 import pytest
 
-from jobs.settings import Settings
+from core.settings import Settings
 from tests.image_server import ImageServer
 from tests.processes import running, wait_for_file
-from train.tiny import make_tiny_bundle
+from train.synthetic.tiny import make_tiny_bundle
 
 StartWorker = Callable[..., AbstractContextManager[Popen[bytes]]]
 

@@ -7,13 +7,19 @@ from collections.abc import Iterator
 import pytest
 from moto.server import ThreadedMotoServer
 
-from jobs import lifecycle
-from jobs.database import Sessions, make_engine, make_sessions
-from jobs.queries import get_document
-from jobs.queue import Publisher
-from jobs.s3 import make_s3_client
-from jobs.settings import FetchSettings, JobSettings, S3Settings, Settings
-from jobs.tables import LOCAL_OWNER, Status
+from core.db.engine import Sessions, make_engine, make_sessions
+from core.db.models import LOCAL_OWNER
+from core.jobs import lifecycle
+from core.jobs.queries import get_document
+from core.jobs.queue import Publisher
+from core.settings import (
+    FetchSettings,
+    JobSettings,
+    S3Settings,
+    Settings,
+)
+from core.states import Status
+from core.storage.s3 import make_s3_client
 from tests import pictures
 from tests.conftest import NewSettings
 from tests.image_server import ImageServer

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from jobs.database import Sessions, make_engine, make_sessions
-from jobs.queries import get_document
-from jobs.queue import Publisher
-from jobs.settings import Settings, WorkerSettings
-from jobs.tables import LOCAL_OWNER, Result
+from core.db.engine import Sessions, make_engine, make_sessions
+from core.db.models import LOCAL_OWNER, Result
+from core.jobs.queries import get_document
+from core.jobs.queue import Publisher
+from core.settings import Settings, WorkerSettings
 from tests.conftest import NewSettings
 from tests.image_server import ImageServer
 from tests.integration.worker.conftest import StartWorker
 from tests.processes import wait_until
 from tests.records import new_job, open_jobs
-from train.tiny import make_tiny_bundle
+from train.synthetic.tiny import make_tiny_bundle
 
 DIMENSIONS = 8
 

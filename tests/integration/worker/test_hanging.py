@@ -12,12 +12,23 @@ from pydantic import SecretStr
 from redis import Redis
 from sqlalchemy import func, select
 
-from jobs.database import Sessions, make_engine, make_sessions, migrate
-from jobs.embedded.postgres import EmbeddedPostgres
-from jobs.embedded.redis import EmbeddedRedis
-from jobs.queue import Publisher, queue_name
-from jobs.settings import CourierSettings, DatabaseSettings, QueueSettings, Settings
-from jobs.tables import Job, Lane
+from cli.local.postgres import EmbeddedPostgres
+from cli.local.redis import EmbeddedRedis
+from core.db.engine import (
+    Sessions,
+    make_engine,
+    make_sessions,
+    migrate,
+)
+from core.db.models import Job
+from core.jobs.queue import Publisher, queue_name
+from core.settings import (
+    CourierSettings,
+    DatabaseSettings,
+    QueueSettings,
+    Settings,
+)
+from core.states import Lane
 from tests.freezing import frozen
 from tests.image_server import ImageServer
 from tests.integration.worker.conftest import StartWorker

@@ -7,19 +7,19 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from courier.sweeper import Sweeper
-from jobs.database import Sessions
-from jobs.queue import Publisher
-from jobs.settings import JobSettings, Settings
-from jobs.tables import Result
-from model.cores import available_cores
+from core.db.engine import Sessions
+from core.db.models import Result
+from core.jobs.queue import Publisher
+from core.settings import JobSettings, Settings
+from dispatcher.sweeper import Sweeper
+from model.nets.cores import available_cores
 from tests import killer, pictures
 from tests.image_server import ImageServer
 from tests.integration.worker.conftest import StartWorker
 from tests.integration.worker.test_poison import one_message
 from tests.processes import wait_until
 from tests.records import new_job, open_jobs, outcomes, read_job
-from worker.watch import EXIT_HUNG
+from worker.process.watchdog import EXIT_HUNG
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 from prometheus_client import generate_latest
 
-from courier.sweeper import Sweeper
-from jobs import lifecycle
-from jobs.database import Sessions
-from jobs.embedded.server import free_port
-from jobs.metrics import STAGES, WorkerMetrics, job_error_codes
-from jobs.queue import Publisher
-from jobs.settings import JobSettings, MetricsSettings, Settings
-from jobs.tables import LOCAL_OWNER, Job, Lane, Status
+from cli.local.server import free_port
+from core.db.engine import Sessions
+from core.db.models import LOCAL_OWNER, Job
+from core.jobs import lifecycle
+from core.jobs.queue import Publisher
+from core.settings import JobSettings, MetricsSettings, Settings
+from core.states import Lane, Status
+from core.telemetry.metrics import STAGES, WorkerMetrics, job_error_codes
+from dispatcher.sweeper import Sweeper
 from model.taxonomy import Taxonomy
 from tests import pictures
 from tests.image_server import ImageServer

@@ -12,14 +12,26 @@ from pydantic import SecretStr
 from redis import Redis
 from sqlalchemy import func, select
 
-from courier.main import loop
-from courier.sweeper import Sweeper
-from jobs.database import Sessions, make_engine, make_sessions, migrate
-from jobs.embedded.postgres import EmbeddedPostgres
-from jobs.embedded.redis import EmbeddedRedis
-from jobs.queue import Publisher, unacked_key
-from jobs.settings import CourierSettings, DatabaseSettings, JobSettings, QueueSettings, Settings
-from jobs.tables import Job, Lane, Result
+from cli.local.postgres import EmbeddedPostgres
+from cli.local.redis import EmbeddedRedis
+from core.db.engine import (
+    Sessions,
+    make_engine,
+    make_sessions,
+    migrate,
+)
+from core.db.models import Job, Result
+from core.jobs.queue import Publisher, unacked_key
+from core.settings import (
+    CourierSettings,
+    DatabaseSettings,
+    JobSettings,
+    QueueSettings,
+    Settings,
+)
+from core.states import Lane
+from dispatcher.main import loop
+from dispatcher.sweeper import Sweeper
 from tests.image_server import ImageServer
 from tests.integration.worker.conftest import StartWorker
 from tests.processes import stop, wait_until

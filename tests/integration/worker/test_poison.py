@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from courier.sweeper import Sweeper
-from jobs.database import Sessions
-from jobs.queue import Publisher
-from jobs.settings import JobSettings, Settings
-from jobs.storage import open_storage
-from jobs.tables import LOCAL_OWNER, Job, Lane, Result
+from core.db.engine import Sessions
+from core.db.models import LOCAL_OWNER, Job, Result
+from core.jobs.queue import Publisher
+from core.settings import JobSettings, Settings
+from core.states import Lane
+from core.storage.uploads import open_storage
+from dispatcher.sweeper import Sweeper
 from tests import killer, pictures
 from tests.integration.worker.conftest import StartWorker
 from tests.processes import wait_until

@@ -11,11 +11,12 @@ import pytest
 from redis import Redis
 from sqlalchemy import func, select
 
-from courier.sweeper import Sweeper
-from jobs.database import Sessions
-from jobs.queue import Publisher, queue_name, unacked_key
-from jobs.settings import JobSettings, Settings
-from jobs.tables import Job, Lane, Result, Status
+from core.db.engine import Sessions
+from core.db.models import Job, Result
+from core.jobs.queue import Publisher, queue_name, unacked_key
+from core.settings import JobSettings, Settings
+from core.states import Lane, Status
+from dispatcher.sweeper import Sweeper
 from tests.image_server import ImageServer
 from tests.integration.worker.conftest import StartWorker
 from tests.processes import running, stop, wait_for_file, wait_until

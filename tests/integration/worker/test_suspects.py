@@ -9,11 +9,12 @@ from uuid import UUID
 import pytest
 from sqlalchemy import update
 
-from courier.sweeper import Sweeper
-from jobs.database import Sessions
-from jobs.queue import Publisher
-from jobs.settings import JobSettings, Settings
-from jobs.tables import Job, Lane
+from core.db.engine import Sessions
+from core.db.models import Job
+from core.jobs.queue import Publisher
+from core.settings import JobSettings, Settings
+from core.states import Lane
+from dispatcher.sweeper import Sweeper
 from tests.image_server import ImageServer
 from tests.integration.worker.conftest import StartWorker
 from tests.processes import wait_until

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from model.predictor import Predictor
-from train.tiny import make_tiny_bundle
+from train.synthetic.tiny import make_tiny_bundle
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import torch
 
 from model.bundle import SHIPPED, BundleError, load_bundle, save_bundle
 from model.predictor import Predictor
-from train.tiny import make_tiny_bundle
+from train.synthetic.tiny import make_tiny_bundle
 
 
 @pytest.fixture

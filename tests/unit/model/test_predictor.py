@@ -14,11 +14,11 @@ import torch
 
 from model.answer import METADATA_KEYS, Answer
 from model.bundle import Calibration, load_bundle
-from model.cores import available_cores
+from model.nets.cores import available_cores
 from model.predictor import Predictor
 from model.preprocessing import Pixels
 from model.taxonomy import TREE_LEVELS
-from train.drawn import COLOURS, TYPES, draw
+from train.data.drawn import COLOURS, TYPES, draw
 
 
 @pytest.fixture(scope="module")

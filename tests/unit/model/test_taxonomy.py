@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from model.taxonomy import Taxonomy
-from train.tiny import drawn_taxonomy
+from train.synthetic.tiny import drawn_taxonomy
 
 
 def test_the_tree_leads_from_an_article_type_to_the_top() -> None:

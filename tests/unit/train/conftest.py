@@ -10,7 +10,7 @@ import torch
 from click.testing import CliRunner
 
 from train.__main__ import main
-from train.drawn import write_catalogue, write_photos
+from train.data.drawn import write_catalogue, write_photos
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from model.bundle import load_bundle
 from model.predictor import Predictor
 from train.__main__ import main as train
-from train.drawn import draw
+from train.data.drawn import draw
 from train.evaluate import main as evaluate
 from train.taxonomy import main as count
 

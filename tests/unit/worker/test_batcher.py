@@ -8,7 +8,7 @@ from concurrent.futures import wait
 
 import pytest
 
-from jobs.errors import ModelUnavailable
+from core.errors import ModelUnavailable
 from worker.batcher import Batcher
 
 

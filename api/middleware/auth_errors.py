@@ -1,0 +1,70 @@
+"""Who may not ask, as types; raised before any route runs (but for the cap on queued jobs, see core/errors.py).
+
+RequestError (core/errors.py)
+├── KeyRequired      401 key_required     no key was sent
+├── KeyInvalid       401 key_invalid      unknown, wrong or revoked: which of them is not told
+├── ScopeMissing     403 scope_missing
+├── NotLocal         403 not_local        without keys: not certainly a request of this machine's own
+└── RateLimited      429 rate_limited
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from core.auth.api_keys import Scope
+from core.errors import RequestError
+
+REALM = 'Bearer realm="enrich"'
+
+
+class KeyRequired(RequestError):
+    status = 401
+    code = "key_required"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"WWW-Authenticate": REALM}
+
+
+class KeyInvalid(RequestError):
+    status = 401
+    code = "key_invalid"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        # RFC 6750, section 3.1, as for the scope below.
+        return {"WWW-Authenticate": f'{REALM}, error="invalid_token"'}
+
+
+class ScopeMissing(RequestError):
+    status = 403
+    code = "scope_missing"
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__(f"this key lacks the scope `{scope}`; use one that has it")
+        self.scope = scope
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"WWW-Authenticate": f'{REALM}, error="insufficient_scope", scope="{self.scope}"'}
+
+
+class NotLocal(RequestError):
+    status = 403
+    code = "not_local"
+
+
+class RateLimited(RequestError):
+    status = 429
+    code = "rate_limited"
+    retryable = True
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__("this key makes more requests than it may; wait as long as `Retry-After` says")
+        self.wait_s = wait_s
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": str(max(1, math.ceil(self.wait_s)))}

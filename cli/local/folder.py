@@ -1,0 +1,74 @@
+"""A server's own folder: made private, with room in it, and held by one process at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO
+
+from core.startup_errors import FolderInUse, StartError
+
+MIN_FREE_BYTES = 256 * 1024 * 1024
+
+
+def make_folder(folder: Path, *, is_private: bool = True) -> Path:
+    """Makes the folder if need be, closes it to other users (0700) if private, and returns its absolute path."""
+    folder = folder.expanduser().absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if is_private:
+            folder.chmod(0o700)
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise StartError(f"The folder {folder} cannot be made or written: {error.strerror}.") from error
+    if free < MIN_FREE_BYTES:
+        raise StartError(f"The disk of {folder} has {free >> 20} MiB left; at least {MIN_FREE_BYTES >> 20} are needed.")
+    return folder
+
+
+def read_or_make_password(path: Path) -> str:
+    """The password kept in `path`, made (0600) at the first call. Other users of the machine reach the ports, too."""
+    if path.exists() and (known := path.read_text().strip()):
+        return known
+    password = secrets.token_urlsafe(24)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(password + "\n")
+    return password
+
+
+class FolderLock:
+    """An flock on `path`: gone with its process however that ends, so it is never stale."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: IO[str] | None = None
+
+    def acquire(self) -> None:
+        """Takes the lock, or raises FolderInUse with the holder's process id."""
+        with ExitStack() as undo:
+            try:
+                file = undo.enter_context(self.path.open("a+"))
+            except OSError as error:
+                raise StartError(f"The folder {self.path.parent} cannot be written: {error.strerror}.") from error
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                holder = file.read().strip() or "unknown"
+                raise FolderInUse(
+                    f"The folder {self.path.parent} is in use by process {holder}; stop it or choose another folder."
+                ) from None
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
+            undo.pop_all()
+            self._file = file
+
+    def release(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None

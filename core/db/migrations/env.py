@@ -1,0 +1,21 @@
+"""Alembic's entry: runs the migrations on the connection that `core.db.engine.migrate` opened."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from core.db import webhook_models as webhook_tables
+from core.db.models import Base
+
+# Imported so that its tables are known.
+assert webhook_tables.WebhookEndpoint.metadata is Base.metadata
+
+
+def run() -> None:
+    connection = context.config.attributes["connection"]
+    context.configure(connection=connection, target_metadata=Base.metadata, compare_type=True)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+run()

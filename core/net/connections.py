@@ -1,0 +1,175 @@
+"""Connections that go where the guard said, keep a deadline on every wait, and are kept for the next request.
+
+A socket's own timeout starts anew with each byte, so a server that sends one byte a second would hold a thread for
+ever. Here each wait on the socket, headers included, is cut to what is left of the whole request's time.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.client
+import io
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+from urllib3 import HTTPResponse
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from core.net.ssrf_guard import Target
+
+Connect = Callable[[str, int, float], socket.socket]
+"""(IP address, port, timeout in seconds) -> a connected socket. Raises OSError."""
+
+
+def connect_to(ip: str, port: int, timeout_s: float) -> socket.socket:
+    sock = socket.create_connection((ip, port), timeout_s)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+class Deadline:
+    """The end of a whole exchange, and the longest single silence within it; both in seconds."""
+
+    def __init__(self, total_s: float, silence_s: float) -> None:
+        self._ends_at = time.monotonic() + total_s
+        self._silence_s = silence_s
+
+    def next_wait_s(self, limit_s: float | None = None) -> float:
+        """How long the next wait may take, always above 0. Raises TimeoutError when the time is up."""
+        left = self._ends_at - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the whole exchange took too long")
+        return min(left, self._silence_s if limit_s is None else limit_s)
+
+
+class _TimedReader(io.RawIOBase):
+    def __init__(self, sock: socket.socket, raw: io.RawIOBase, deadline: Deadline) -> None:
+        self._sock = sock
+        self._raw = raw
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:  # the buffer protocol has no type before Python 3.12
+        self._sock.settimeout(self._deadline.next_wait_s())
+        return cast("int | None", self._raw.readinto(buffer))
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _TimedResponse(http.client.HTTPResponse):
+    def __init__(
+        self,
+        sock: socket.socket,
+        debuglevel: int = 0,
+        method: str | None = None,
+        url: str | None = None,
+        *,
+        deadline: Deadline,
+    ) -> None:
+        super().__init__(sock, debuglevel, method, url)
+        self.fp = io.BufferedReader(_TimedReader(sock, self.fp.detach(), deadline))
+
+
+class Connection(HTTPConnection):
+    """A connection of urllib3 that opens its socket to an approved IP address only."""
+
+    open_to: Target
+    connect_socket: Connect
+    connect_timeout_s: float
+    deadline: Deadline
+    ip: str = ""
+
+    def _new_conn(self) -> socket.socket:
+        error: OSError | None = None
+        for ip in self.open_to.ips:
+            try:
+                sock = self.connect_socket(ip, self.open_to.port, self.deadline.next_wait_s(self.connect_timeout_s))
+            except OSError as failure:  # a host with several addresses: the next one may be up
+                error = failure
+                continue
+            self.ip = ip
+            return sock
+        raise error or OSError("no address")
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as in urllib3
+        response_class = functools.partial(_TimedResponse, deadline=self.deadline)
+        self.response_class = cast("type[http.client.HTTPResponse]", response_class)
+        return super().getresponse()
+
+
+class _SecureConnection(Connection, HTTPSConnection):
+    pass
+
+
+class Connections:
+    """Opens connections and keeps the idle ones, the longest unused leaving first. Thread-safe."""
+
+    def __init__(self, connect: Connect, tls: ssl.SSLContext, connect_timeout_s: float, max_idle: int) -> None:
+        self._connect = connect
+        self._tls = tls
+        self._connect_timeout_s = connect_timeout_s
+        self._max_idle = max_idle
+        self._idle: list[Connection] = []  # longest unused first; at most some dozens, so a scan is cheap
+        self._lock = threading.Lock()
+
+    def take(self, target: Target, deadline: Deadline) -> Connection:
+        """An idle connection to one of the target's addresses in the same name, else a new one, not yet connected."""
+        connection = self._take_idle(target) or self._new(target)
+        connection.deadline = deadline
+        connection.timeout = deadline.next_wait_s()
+        return connection
+
+    def give_back(self, connection: Connection, *, is_reusable: bool) -> None:
+        """Keep the connection for the next request, or close it."""
+        if not is_reusable:
+            connection.close()
+            return
+        with self._lock:
+            self._idle.append(connection)
+            dropped = self._idle[: -self._max_idle] if self._max_idle else self._idle[:]
+            del self._idle[: len(dropped)]
+        for old in dropped:
+            old.close()
+
+    def close(self) -> None:
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def _take_idle(self, target: Target) -> Connection | None:
+        while True:
+            with self._lock:
+                fitting = (c for c in reversed(self._idle) if _leads_to(c, target))
+                connection = next(fitting, None)
+                if connection is None:
+                    return None
+                self._idle.remove(connection)
+            if connection.is_connected:  # else the other side has hung up meanwhile
+                return connection
+            connection.close()
+
+    def _new(self, target: Target) -> Connection:
+        connection = (
+            _SecureConnection(target.host, target.port, ssl_context=self._tls)
+            if target.scheme == "https"
+            else Connection(target.host, target.port)
+        )
+        connection.open_to = target
+        connection.connect_socket = self._connect
+        connection.connect_timeout_s = self._connect_timeout_s
+        return connection
+
+
+def _leads_to(connection: Connection, target: Target) -> bool:
+    known = connection.open_to
+    is_same = (known.scheme, known.host, known.port) == (target.scheme, target.host, target.port)
+    return is_same and connection.ip in target.ips

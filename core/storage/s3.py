@@ -1,0 +1,114 @@
+"""S3, as both sides use it: the client, a bounded read, and what its failures mean.
+
+boto3 is imported when a client is made: a service that keeps uploads in a folder never pays for it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+from core.errors import (
+    AccessDenied,
+    ImageTooLarge,
+    JobError,
+    NotFound,
+    StorageUnavailable,
+)
+from core.settings import S3Settings
+
+if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
+
+_MISSING = frozenset({"NoSuchKey", "NoSuchBucket", "NoSuchVersion", "NotFound", "404"})
+_DENIED = frozenset({"AccessDenied", "AllAccessDisabled", "Forbidden", "InvalidObjectState", "401", "403"})
+
+
+def make_s3_client(settings: S3Settings) -> S3Client:
+    """A thread-safe client with short limits: a slow store is the job's to retry, not the thread's to wait for."""
+    import boto3
+    from botocore.config import Config
+
+    key, secret = settings.access_key_id, settings.secret_access_key
+    config = Config(
+        connect_timeout=settings.connect_timeout_s,
+        read_timeout=settings.read_timeout_s,
+        retries={"total_max_attempts": settings.max_attempts, "mode": "standard"},
+        max_pool_connections=settings.max_connections,
+        # Own services seldom have a DNS name per bucket, and do not all know the newer checksums.
+        s3={"addressing_style": "path" if settings.endpoint_url else "auto"},
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+    # A session of our own: boto3's default one must not be shared between threads.
+    client: S3Client = boto3.session.Session().client(
+        "s3",
+        endpoint_url=settings.endpoint_url,
+        region_name=settings.region,
+        aws_access_key_id=key.get_secret_value() if key else None,
+        aws_secret_access_key=secret.get_secret_value() if secret else None,
+        config=config,
+    )
+    return client
+
+
+class LazyS3Client:
+    """Makes the client at the first use, once, whichever thread comes first."""
+
+    def __init__(self, make: Callable[[], S3Client]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._client: S3Client | None = None
+
+    def get(self) -> S3Client:
+        with self._lock:
+            if self._client is None:
+                with s3_failures_as_job_errors():
+                    self._client = self._make()
+            return self._client
+
+
+def read_object(client: S3Client, bucket: str, key: str, max_bytes: int) -> tuple[bytes, str | None]:
+    """The object's bytes and content type; an object over the limit is refused before its body is read.
+
+    Raises NotFound, AccessDenied, ImageTooLarge, StorageUnavailable.
+    """
+    with s3_failures_as_job_errors():
+        answer = client.get_object(Bucket=bucket, Key=key)
+        with closing(answer["Body"]):
+            return _read_body(answer, max_bytes), answer.get("ContentType")
+
+
+def _read_body(answer: GetObjectOutputTypeDef, max_bytes: int) -> bytes:
+    if answer["ContentLength"] <= max_bytes:
+        body: bytes = answer["Body"].read(max_bytes + 1)
+        if len(body) <= max_bytes:
+            return body
+    raise ImageTooLarge(f"The file is larger than {max_bytes} bytes: send a smaller version of the picture.")
+
+
+@contextmanager
+def s3_failures_as_job_errors() -> Iterator[None]:
+    """Turn boto3's errors into ours, without their texts: those name endpoints and accounts."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        raise _client_error(error) from error
+    except (BotoCoreError, OSError) as error:
+        raise StorageUnavailable("The object store could not be reached.") from error
+
+
+def _client_error(error: ClientError) -> JobError:
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if code in _MISSING or status == 404:
+        return NotFound("There is no such object in the store: check the bucket and the key.")
+    if code in _DENIED or status in (401, 403):
+        return AccessDenied("The object store denies access to this object.")
+    return StorageUnavailable("The object store could not serve the request.")

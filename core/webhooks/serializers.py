@@ -1,0 +1,92 @@
+"""Endpoints, deliveries and attempts as JSON. Query strings of addresses are used and never shown."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from typing import Any
+
+from core.db.serializers import iso
+from core.db.webhook_models import (
+    DeliveryStatus,
+    EventType,
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookEndpoint,
+    WebhookEvent,
+)
+from core.net.urls import redacted
+from core.webhooks.endpoints import Backlog
+from core.webhooks.secrets import Secrets
+
+
+def event_id(row_id: uuid.UUID) -> str:
+    """The event's id as receivers see it: `webhook-id`, the same in every repetition."""
+    return f"evt_{row_id.hex}"
+
+
+def endpoint_document(endpoint: WebhookEndpoint, backlog: Backlog) -> dict[str, Any]:
+    """The endpoint as its owner sees it: without its secret."""
+    return {
+        "id": str(endpoint.id),
+        "url": redacted(endpoint.url),
+        "event_types": endpoint.event_types or [str(each) for each in EventType],
+        "description": endpoint.description,
+        "max_rate_per_s": endpoint.max_rate_per_s,
+        "enabled": endpoint.is_enabled,
+        "disabled_reason": endpoint.disabled_reason,
+        "disabled_at": iso(endpoint.disabled_at),
+        "failing_since": iso(endpoint.failing_since),
+        "failures": endpoint.failures,
+        "waiting": backlog.waiting,
+        "oldest_waiting_s": None if backlog.oldest_s is None else round(backlog.oldest_s, 1),
+        "created_at": iso(endpoint.created_at),
+        "updated_at": iso(endpoint.updated_at),
+    }
+
+
+def secret_document(secrets: Secrets) -> dict[str, Any]:
+    """What a receiver verifies with."""
+    return {
+        "secret": secrets.current,
+        "previous_secret": secrets.previous,
+        "previous_valid_until": iso(secrets.previous_until),
+    }
+
+
+def delivery_document(delivery: WebhookDelivery, event: WebhookEvent, endpoint: WebhookEndpoint) -> dict[str, Any]:
+    """One event's way to one endpoint. A one-off address has no endpoint that could be read."""
+    is_pending = delivery.status == DeliveryStatus.PENDING
+    return {
+        "id": str(delivery.id),
+        "event_id": event_id(event.id),
+        "event_type": event.type,
+        "job_id": str(event.job_id) if event.job_id else None,
+        "endpoint_id": None if endpoint.is_one_off else str(endpoint.id),
+        "url": redacted(delivery.url or endpoint.url),
+        "status": delivery.status,
+        "tries": delivery.tries,
+        "next_attempt_at": iso(_next_attempt(delivery, endpoint)) if is_pending and endpoint.is_enabled else None,
+        "created_at": iso(delivery.created_at),
+        "finished_at": iso(delivery.finished_at),
+    }
+
+
+def _next_attempt(delivery: WebhookDelivery, endpoint: WebhookEndpoint) -> dt.datetime:
+    return max(delivery.next_attempt_at, endpoint.rest_until or delivery.next_attempt_at)
+
+
+def attempt_document(attempt: WebhookAttempt, delivery: WebhookDelivery, event: WebhookEvent) -> dict[str, Any]:
+    """One request. `error` says why there is no `status_code`; `answer` is the beginning of the answer's body."""
+    return {
+        "id": attempt.id,
+        "delivery_id": str(delivery.id),
+        "event_id": event_id(event.id),
+        "event_type": event.type,
+        "trigger": attempt.trigger,
+        "status_code": attempt.status_code,
+        "error": attempt.error,
+        "answer": attempt.answer,
+        "latency_ms": round(attempt.latency_ms, 1),
+        "started_at": iso(attempt.started_at),
+    }

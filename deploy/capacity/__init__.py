@@ -1,0 +1,1 @@
+"""Capacity simulation: load, KEDA, the HPA, nodes and workers. `python -m deploy.capacity.simulate` runs it."""

@@ -1,0 +1,78 @@
+"""What the simulation takes for granted about machines and workers, each with where the figure comes from."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from core.settings import (
+    CourierSettings,
+    JobSettings,
+    QueueSettings,
+    WorkerSettings,
+)
+from core.states import Lane
+
+_JOBS, _QUEUE, _WORKER, _COURIER = JobSettings(), QueueSettings(), WorkerSettings(), CourierSettings()
+
+
+@dataclasses.dataclass(frozen=True)
+class Worker:
+    """One pod of a lane."""
+
+    images_per_s: float
+    slots: int
+    """Messages it holds at a time."""
+    image_s: float
+    """How long an image keeps one of the threads: fetching it, mostly."""
+    chunk: int = 1
+    threads: int = _WORKER.threads
+    max_batch: int = _WORKER.max_batch_size
+
+    @property
+    def rate(self) -> float:
+        """Images a second, at most as many as its threads can fetch."""
+        return min(self.images_per_s, self.threads / self.image_s)
+
+    @property
+    def message_s(self) -> float:
+        """How long a message is held when nothing waits."""
+        return self.image_s + (self.chunk - 1) / self.rate
+
+
+@dataclasses.dataclass(frozen=True)
+class Assumptions:
+    """Times in seconds, rates per hour. Ours are read from the settings' defaults, so that they cannot drift."""
+
+    # Estimated, for want of a GPU: with four cores decoding is the limit, at 187 images/s a core, and of its limit the
+    # service reaches the share that `make bench` printed: 0.34 and 0.49. Without a GPU, two cores do 48 and 61.
+    # An image alone takes 69 ms there, and half as much is added for a server that is not on the same machine.
+    interactive: Worker = Worker(images_per_s=254, slots=_WORKER.threads, image_s=0.1)
+    # `BULK_MESSAGES` in worker/main.py.
+    bulk: Worker = Worker(images_per_s=366, slots=2, image_s=0.1, chunk=_QUEUE.chunk_size)
+    lease_s: float = _JOBS.lease_s
+    renew_every_s: float = _JOBS.renew_every_s
+    sweep_every_s: float = _COURIER.sweep_every_s
+    sweep_limit: int = _COURIER.sweep_limit
+    visibility_timeout_s: float = _QUEUE.visibility_timeout_s
+    grace_s: float = _WORKER.grace_s
+    # `enrich up` on this project's two cores says "interactive ready in 14.9 s"; loading torch is most of it.
+    worker_start_s: float = 15
+    drain_s: float = 2
+    # A GPU node from the request to Ready: half within 90 s, nineteen of twenty within 180 s; and 6 GB of image.
+    node_median_s: float = 90
+    node_p95_s: float = 180
+    image_pull_s: float = 60
+    # Cluster Autoscaler's defaults: --scan-interval, --scale-down-unneeded-time.
+    node_scan_s: float = 10
+    node_idle_s: float = 600
+    pods_per_node: int = 1
+    max_nodes: int = 1000
+    gpus_per_node: int = 1
+    crashes_per_pod_hour: float = 0.02
+    reclaims_per_node_hour: float = 0.05
+    reclaim_notice_s: float = 120
+    price_per_gpu_hour: float = 1.0
+
+    def of(self, lane: Lane) -> Worker:
+        """The lane's worker."""
+        return self.interactive if lane is Lane.INTERACTIVE else self.bulk

@@ -1,0 +1,124 @@
+"""The courier's process: loops in threads, ended by SIGTERM or SIGINT, that outlive Redis's and Postgres's absences."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from core.db.engine import direct_url, make_engine, make_sessions
+from core.db.listener import Listener
+from core.jobs.queue import Publisher, QueueUnavailable
+from core.settings import Settings
+from core.telemetry.heartbeat import Heartbeat
+from core.telemetry.logs import configure_logs, get_logger
+from core.telemetry.metrics import CourierMetrics
+from core.telemetry.metrics_server import metrics_served
+from core.telemetry.tracing import Tracing, open_tracing
+from core.webhooks.events import CHANNEL
+from dispatcher.gauges import READ_EVERY_S, Readings
+from dispatcher.liveness import Pulse
+from dispatcher.retention import purge
+from dispatcher.sweeper import Sweeper
+from dispatcher.webhooks.loop import Deliverer
+from dispatcher.webhooks.sender import Sender, make_client
+
+log = get_logger(__name__)
+
+PURGE_EVERY_S = 600.0
+LONGEST_PURGE_S = 1800.0
+"""Deleting millions of events takes its time; the courier is well all the while."""
+
+
+def run(settings: Settings) -> int:
+    """Runs until told to stop; answers the exit status: 1 when a loop ended by a fault of ours. Raises StartError."""
+    configure_logs(settings, "courier")
+    tracing = open_tracing(settings.tracing, "courier")
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    with contextlib.ExitStack() as stack:
+        metrics = CourierMetrics()
+        stack.callback(tracing.close)
+        loops = _open_loops(settings, metrics, tracing, stopping, stack)
+        stack.enter_context(metrics_served(settings.metrics, metrics.registry))
+        has_crashed = _run_all(stopping, loops)
+    log.info("courier_stopped")
+    return 1 if has_crashed else 0
+
+
+def _open_loops(
+    settings: Settings,
+    metrics: CourierMetrics,
+    tracing: Tracing,
+    stopping: threading.Event,
+    stack: contextlib.ExitStack,
+) -> dict[str, Callable[[], None]]:
+    """Makes all that the loops work with; the stack gives it back. Answers what is to run in a thread each."""
+    engine, publisher, client = make_engine(settings), Publisher(settings), make_client(settings)
+    for close in (engine.dispose, publisher.close, client.close):
+        stack.callback(close)
+    sessions = make_sessions(engine)
+    pulse = Pulse(Heartbeat(settings.courier.heartbeat_file), {"purge": LONGEST_PURGE_S})
+    deliverer = Deliverer(settings.webhooks, sessions, Sender(client, settings.webhooks), metrics, pulse, tracing)
+    listener = Listener(direct_url(settings), CHANNEL, heard=lambda _: deliverer.wake(), connected=deliverer.wake)
+    stack.callback(listener.close)
+    listener.start()
+    sweeper = Sweeper(settings, sessions, publisher, metrics=metrics)
+    log.info("courier_started", sweep_every_s=settings.courier.sweep_every_s)
+
+    def again(step: Callable[[], object], every_s: float, name: str) -> Callable[[], None]:
+        return lambda: loop(step, stopping, every_s, name, pulse)
+
+    loops: dict[str, Callable[[], None]] = {
+        "sweeper": again(sweeper.sweep, settings.courier.sweep_every_s, "sweep"),
+        "purger": again(lambda: purge(sessions, settings.webhooks), PURGE_EVERY_S, "purge"),
+        "deliverer": lambda: deliverer.run(stopping),
+        "pulse": lambda: pulse.run(stopping),
+    }
+    if settings.metrics.port is not None:
+        readings = Readings(metrics, sessions, publisher)
+        loops["readings"] = again(readings.read, READ_EVERY_S, "readings")
+    return loops
+
+
+def _run_all(stopping: threading.Event, loops: dict[str, Callable[[], None]]) -> bool:
+    """Runs each in a thread until all have ended. One that crashes ends the others, and True is answered."""
+    crashed = threading.Event()
+
+    def keep(name: str, run_loop: Callable[[], None]) -> None:
+        try:
+            run_loop()
+        except Exception:  # whatever starts this process starts it anew; half a courier would go unnoticed
+            log.exception("loop_crashed", loop=name)
+            crashed.set()
+            stopping.set()
+
+    threads = [threading.Thread(target=keep, args=each, name=each[0]) for each in loops.items()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return crashed.is_set()
+
+
+def loop(
+    step: Callable[[], object], stopping: threading.Event, every_s: float, name: str, pulse: Pulse | None = None
+) -> None:
+    """Does `step` until `stopping` is set. A server that is away is told once, and tried again at the next round."""
+    was_well = True
+    while not stopping.is_set():
+        try:
+            with pulse.round(name) if pulse else contextlib.nullcontext():
+                step()
+            is_well, why = True, ""
+        except (DBAPIError, PoolTimeout, QueueUnavailable, TimeoutError) as error:
+            is_well, why = False, str(error)
+        if is_well != was_well:
+            log.warning(f"{name}_recovered" if is_well else f"{name}_failed", why=why)
+        was_well = is_well
+        stopping.wait(every_s)

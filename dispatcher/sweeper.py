@@ -1,0 +1,152 @@
+"""The sweeper: publishes again what the queue lost, and takes back what dead workers held.
+
+A queued job is lost when its message was published more than `lost_after_s` before the message now at the list's tail
+(the list is first in, first out, so ours must have left it), or when the list has been empty that long. A healthy
+backlog, however old, is therefore never multiplied. Sweeps of several couriers exclude each other by an advisory lock.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import math
+import time
+import uuid
+from collections.abc import Callable
+
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from core.db.engine import Sessions
+from core.db.models import Job
+from core.jobs.lifecycle import free_expired
+from core.jobs.queue import Publisher, QueueState, QueueUnavailable
+from core.settings import Settings
+from core.states import Lane, Status
+from core.telemetry.logs import get_logger
+from core.telemetry.metrics import CourierMetrics
+
+log = get_logger(__name__)
+
+SWEEP_LOCK = 4_711_002
+
+
+@dataclasses.dataclass(frozen=True)
+class Swept:
+    """What one sweep did."""
+
+    requeued: int = 0
+    poisoned: int = 0
+    published: int = 0
+
+
+class Sweeper:
+    """Call `sweep()` again and again. Remembers only since when each lane's list has been empty."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        sessions: Sessions,
+        publisher: Publisher,
+        clock: Callable[[], float] = time.monotonic,
+        metrics: CourierMetrics | None = None,
+    ) -> None:
+        self._metrics = metrics or CourierMetrics()
+        self._settings = settings
+        self._sessions = sessions
+        self._publisher = publisher
+        self._clock = clock
+        self._empty_since: dict[Lane, float] = {}
+        self._lenient_until = -math.inf
+
+    def sweep(self) -> Swept | None:
+        """One round; None when another courier holds the lock. Raises QueueUnavailable after the leases were freed."""
+        outcome = "failed"
+        try:
+            swept = self._sweep()
+            outcome = "skipped" if swept is None else "ok"
+            return swept
+        except DBAPIError:
+            # While Postgres was away nobody could renew a lease: workers get the time to do it before we judge them.
+            self._lenient_until = self._clock() + self._settings.jobs.lease_s
+            raise
+        finally:
+            self._metrics.sweeps.labels(outcome).inc()
+
+    def _sweep(self) -> Swept | None:
+        with self._sessions.begin() as session:
+            if not _lock(session):
+                return None
+            requeued, poisoned = self._free(session)
+        self._metrics.jobs_expired.inc(requeued + poisoned)
+        self._metrics.jobs_poisoned.inc(poisoned)
+        published = sum(self._publish_lost(lane) for lane in Lane)
+        swept = Swept(requeued, poisoned, published)
+        if swept != Swept():
+            log.info("swept", **dataclasses.asdict(swept))
+        return swept
+
+    def _free(self, session: Session) -> tuple[int, int]:
+        if self._clock() < self._lenient_until:
+            return 0, 0
+        return free_expired(session, self._settings.jobs.max_crashes, self._settings.courier.sweep_limit)
+
+    def _publish_lost(self, lane: Lane) -> int:
+        state = self._publisher.look(lane)
+        published_at = dt.datetime.now(dt.UTC)
+        with self._sessions.begin() as session:
+            if not _lock(session):
+                return 0
+            lost, sent_before = self._take_lost(session, lane, state, published_at)
+        # After the commit: a claim passes over rows that are locked, so a worker that had the message before would drop
+        # it and leave the job to the next look for lost ones. Should we die here, that look makes it good.
+        try:
+            self._publisher.publish(lost, lane, published_at)
+        except QueueUnavailable:
+            self._give_back(lost, published_at)
+            raise
+        self._metrics.jobs_republished.inc(sent_before)
+        return len(lost)
+
+    def _give_back(self, job_ids: list[uuid.UUID], published_at: dt.datetime) -> None:
+        """Makes them unsent: the queue did not take them."""
+        still_ours = and_(Job.id.in_(job_ids), Job.status == Status.QUEUED, Job.published_at == published_at)
+        with self._sessions.begin() as session:
+            session.execute(update(Job).where(still_ours).values(published_at=None))
+
+    def _take_lost(
+        self, session: Session, lane: Lane, state: QueueState, published_at: dt.datetime
+    ) -> tuple[list[uuid.UUID], int]:
+        """The jobs to be sent, and how many of them had been sent before; the others are retries that have come due,
+        or what the queue did not take."""
+        is_due = or_(Job.next_attempt_at.is_(None), Job.next_attempt_at <= func.now())
+        never_sent = and_(Job.published_at.is_(None), is_due)
+        lost = (
+            select(Job.id, Job.published_at)
+            .where(Job.lane == lane, Job.status == Status.QUEUED, or_(never_sent, *self._is_lost(lane, state)))
+            .order_by(Job.created_at)
+            .limit(self._settings.courier.sweep_limit)
+            .with_for_update(skip_locked=True)
+        )
+        rows = session.execute(lost).all()
+        job_ids = [row.id for row in rows]
+        if job_ids:
+            session.execute(
+                update(Job).where(Job.id.in_(job_ids)).values(published_at=published_at, next_attempt_at=None)
+            )
+        return job_ids, sum(row.published_at is not None for row in rows)
+
+    def _is_lost(self, lane: Lane, state: QueueState) -> list[ColumnElement[bool]]:
+        patience = dt.timedelta(seconds=self._settings.courier.lost_after_s)
+        if state.oldest_published_at is not None:
+            self._empty_since.pop(lane, None)
+            return [Job.published_at < state.oldest_published_at - patience]
+        empty_for_s = self._clock() - self._empty_since.setdefault(lane, self._clock())
+        if empty_for_s < self._settings.courier.lost_after_s:
+            return []
+        return [Job.published_at < dt.datetime.now(dt.UTC) - patience]
+
+
+def _lock(session: Session) -> bool:
+    return bool(session.scalar(select(func.pg_try_advisory_xact_lock(SWEEP_LOCK))))

@@ -1,0 +1,182 @@
+"""Deliveries in the record: what is due is claimed, what came of it is settled. Only Postgres's clock is used.
+
+How an endpoint fares decides how it is asked:
+
+    well      all that is due, as many at a time as it has earned (dispatcher/webhooks/concurrency.py)
+    failing   after `rest_after_failures` in a row: its oldest waiting event alone, then a rest that doubles each time
+    silent    nothing due, but failing: its oldest waiting event at least every `probe_every_s`
+
+The first success makes all that waits for it due at once. An attempt made before its own time, because of a probe or of
+a recovery, costs the delivery no step of its schedule.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import uuid
+from collections.abc import Sequence
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from core.db.webhook_models import Trigger
+
+
+@dataclasses.dataclass(frozen=True)
+class Waiting:
+    """An endpoint that may be asked now. `is_failing`: by one attempt at a time. `has_due`: else it is a probe."""
+
+    endpoint_id: uuid.UUID
+    is_failing: bool
+    has_due: bool
+    max_rate_per_s: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Take:
+    """How many deliveries of an endpoint to claim; the oldest waiting one, due or not, when it is a probe."""
+
+    endpoint_id: uuid.UUID
+    count: int
+    is_probe: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Due:
+    """A delivery that is ours to attempt. `is_early`: before the schedule wants it. `secrets`: all that are valid.
+
+    The last three are the job's that the event tells of, if it tells of one.
+    """
+
+    id: uuid.UUID
+    endpoint_id: uuid.UUID
+    owner_id: str
+    event_id: uuid.UUID
+    url: str
+    body: str
+    secrets: tuple[str, ...]
+    step: int
+    is_early: bool
+    is_one_off: bool
+    trigger: Trigger
+    job_id: uuid.UUID | None = None
+    request_id: str | None = None
+    traceparent: str | None = None
+
+
+# A loose index scan: Postgres before 18 would read every pending row to find the few endpoints they belong to.
+_WAITING = text("""
+    WITH RECURSIVE waiting AS (
+        (SELECT endpoint_id FROM webhook_delivery WHERE status = 'pending' ORDER BY endpoint_id LIMIT 1)
+        UNION ALL
+        SELECT (SELECT d.endpoint_id FROM webhook_delivery d
+                WHERE d.status = 'pending' AND d.endpoint_id > w.endpoint_id ORDER BY d.endpoint_id LIMIT 1)
+        FROM waiting w WHERE w.endpoint_id IS NOT NULL
+    ), asked AS (
+        SELECT e.id, e.failures >= :rest_after AS is_failing, e.max_rate_per_s, e.probe_at, e.rest_until,
+               EXISTS (SELECT FROM webhook_delivery d WHERE d.endpoint_id = e.id AND d.status = 'pending'
+                       AND d.next_attempt_at <= now()
+                       AND (d.claimed_until IS NULL OR d.claimed_until <= now())) AS has_due
+        FROM waiting w JOIN webhook_endpoint e ON e.id = w.endpoint_id
+        WHERE e.is_enabled
+    )
+    SELECT id, is_failing, has_due, max_rate_per_s FROM asked
+    WHERE (rest_until IS NULL OR rest_until <= now()) AND (has_due OR probe_at <= now())
+""")
+
+# The job's ids by subqueries rather than a join: a planner that overrates `picked` would read the whole table of jobs.
+_CLAIM = """
+    WITH picked AS (
+        SELECT d.id FROM unnest(CAST(:ids AS uuid[]), CAST(:counts AS int[])) AS take (endpoint_id, count)
+        CROSS JOIN LATERAL (
+            SELECT id FROM webhook_delivery
+            WHERE endpoint_id = take.endpoint_id AND status = 'pending'
+              AND (claimed_until IS NULL OR claimed_until <= now()) {condition}
+            ORDER BY {order} LIMIT take.count FOR UPDATE SKIP LOCKED
+        ) d
+    )
+    UPDATE webhook_delivery d SET claimed_until = now() + make_interval(secs => :lease_s)
+    FROM picked p, webhook_event v, webhook_endpoint e, webhook_secret s
+    WHERE d.id = p.id AND v.id = d.event_id AND e.id = d.endpoint_id AND s.id = e.secret_id
+    RETURNING d.id, d.endpoint_id, d.owner_id, d.event_id, coalesce(d.url, e.url), v.body, s.current,
+              CASE WHEN s.previous_until > now() THEN s.previous END, d.step, d.scheduled_at > now(), e.is_one_off,
+              v.job_id, (SELECT request_id FROM job WHERE id = v.job_id),
+              (SELECT traceparent FROM job WHERE id = v.job_id)
+"""
+_CLAIM_DUE = text(_CLAIM.format(condition="AND next_attempt_at <= now()", order="next_attempt_at"))
+_CLAIM_OLDEST = text(_CLAIM.format(condition="", order="created_at"))
+
+
+def find_waiting(session: Session, rest_after: int) -> list[Waiting]:
+    """The endpoints that may be asked now, in no order."""
+    return [Waiting(*row) for row in session.execute(_WAITING, {"rest_after": rest_after})]
+
+
+def claim(session: Session, takes: Sequence[Take], lease_s: float) -> list[Due]:
+    """Takes deliveries for `lease_s` seconds; what another courier holds is left to it."""
+    due = [take for take in takes if not take.is_probe]
+    probes = [take for take in takes if take.is_probe]
+    return [
+        *_claim(session, due, lease_s, Trigger.SCHEDULE),
+        *_claim(session, probes, lease_s, Trigger.PROBE),
+    ]
+
+
+def _claim(session: Session, takes: Sequence[Take], lease_s: float, trigger: Trigger) -> list[Due]:
+    if not takes:
+        return []
+    values = {
+        "ids": [take.endpoint_id for take in takes],
+        "counts": [take.count for take in takes],
+        "lease_s": lease_s,
+    }
+    rows = session.execute(_CLAIM_DUE if trigger is Trigger.SCHEDULE else _CLAIM_OLDEST, values)
+    return [
+        Due(
+            id=row[0],
+            endpoint_id=row[1],
+            owner_id=row[2],
+            event_id=row[3],
+            url=row[4],
+            body=row[5],
+            secrets=tuple(filter(None, (row[6], row[7]))),
+            step=row[8],
+            is_early=row[9],
+            is_one_off=row[10],
+            trigger=trigger,
+            job_id=row[11],
+            request_id=row[12],
+            traceparent=row[13],
+        )
+        for row in rows
+    ]
+
+
+def release(session: Session, due: Sequence[Due]) -> None:
+    """Gives claimed deliveries back that were not attempted."""
+    session.execute(
+        text("UPDATE webhook_delivery SET claimed_until = NULL WHERE id = ANY(CAST(:ids AS uuid[]))"),
+        {"ids": [each.id for each in due]},
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Attempt:
+    """What came of a delivery. `error` is a code where there was no answer; `retry_after_s` what the answer asked."""
+
+    due: Due
+    started_at: dt.datetime
+    latency_ms: float
+    status_code: int | None = None
+    error: str | None = None
+    answer: str | None = None
+    retry_after_s: float | None = None
+
+    @property
+    def is_success(self) -> bool:
+        return self.status_code is not None and 200 <= self.status_code < 300
+
+    @property
+    def is_gone(self) -> bool:
+        return self.status_code == 410

@@ -1,0 +1,79 @@
+"""One attempt: sign, POST, and say in a few words what came of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+
+from urllib3.exceptions import HTTPError, InvalidHeader
+from urllib3.util.retry import Retry
+
+from core.errors import FetchBlocked, FetchTimeout, JobError
+from core.net.http import GuardedClient, Response
+from core.settings import Settings, WebhookSettings
+from core.webhooks.serializers import event_id
+from core.webhooks.signing import signed_headers
+from dispatcher.webhooks.delivery_queue import Attempt, Due
+
+ANSWER_CHARACTERS = 500
+"""How much of an answer the log keeps: enough to read an error message."""
+
+
+def make_client(settings: Settings) -> GuardedClient:
+    """The guarded client of fetching, with the limits of an attempt."""
+    timeout_s = settings.webhooks.timeout_s
+    limits = {"connect_timeout_s": timeout_s, "read_timeout_s": timeout_s, "total_timeout_s": timeout_s}
+    return GuardedClient(settings.fetch.model_copy(update=limits))
+
+
+class Sender:
+    """Makes attempts. Thread-safe."""
+
+    def __init__(self, client: GuardedClient, settings: WebhookSettings) -> None:
+        self._client = client
+        self._settings = settings
+
+    def send(self, due: Due) -> Attempt:
+        """One POST, redirects not followed. Never raises for what the other side does."""
+        started_at, began = dt.datetime.now(dt.UTC), time.perf_counter()
+        response, error = self._post(due, started_at)
+        latency_ms = (time.perf_counter() - began) * 1000
+        if response is None:
+            return Attempt(due, started_at, latency_ms, error=error)
+        return Attempt(
+            due,
+            started_at,
+            latency_ms,
+            status_code=response.status,
+            answer=_excerpt(response.body),
+            retry_after_s=None if response.is_success else self._retry_after_s(response),
+        )
+
+    def _post(self, due: Due, now: dt.datetime) -> tuple[Response | None, str | None]:
+        headers = signed_headers(event_id(due.event_id), due.body, list(due.secrets), now)
+        headers["Content-Type"] = "application/json"
+        try:
+            return self._client.request(
+                "POST", due.url, body=due.body.encode(), headers=headers, excerpt_only=True
+            ), None
+        except FetchBlocked:
+            return None, "address_blocked"
+        except FetchTimeout:
+            return None, "timeout"
+        except JobError:
+            return None, "connection_failed"
+
+    def _retry_after_s(self, response: Response) -> float | None:
+        given = response.headers.get("Retry-After")
+        if given is None:
+            return None
+        try:
+            wait_s = Retry().parse_retry_after(given)
+        except (InvalidHeader, HTTPError, ValueError, OverflowError):
+            return None
+        return min(max(wait_s, 0.0), self._settings.max_retry_after_s)
+
+
+def _excerpt(body: bytes) -> str:
+    """The beginning of an answer as text that Postgres takes."""
+    return body[: 4 * ANSWER_CHARACTERS].decode("utf-8", "replace").replace("\0", "\ufffd")[:ANSWER_CHARACTERS]

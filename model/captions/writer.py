@@ -1,0 +1,91 @@
+"""The captioner that a bundle brings along: names whose words come from the picture, and the picture's embedding."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+
+from model.answer import Embedding, Prediction
+from model.captions.caption_network import network_of
+from model.captions.caption_parts import (
+    BEGIN,
+    END,
+    PAD,
+    CaptionerParts,
+)
+from model.captions.captioner import Caption, StructuredCaptioner, singular
+from model.captions.decoding import OutOfTime, greedy
+from model.captions.lexicon import WordMasks
+from model.captions.wording import phrases_of, text_of, words_of_name
+from model.taxonomy import TREE_LEVELS, Taxonomy
+
+
+class WritingCaptioner:
+    """Writes with the bundle's decoder; what it cannot finish in `budget_s` is structured text, marked as degraded."""
+
+    source = "decoder"
+
+    def __init__(self, parts: CaptionerParts, taxonomy: Taxonomy, device: torch.device, budget_s: float) -> None:
+        self.parts, self.taxonomy, self.device, self.budget_s = parts, taxonomy, device, budget_s
+        self._fallback = StructuredCaptioner()
+        self._tokenizer = Tokenizer.from_str(parts.tokenizer)
+        self._ids = {word: at for word, at in self._tokenizer.get_vocab().items() if word in set(parts.lexicon.words)}
+        self._words = {at: word for word, at in self._ids.items()}
+        self._phrases = phrases_of(value for values in taxonomy.values.values() for value in values)
+        self.network = network_of(parts).to(device)
+        self.masks = WordMasks(parts.lexicon, taxonomy, self._ids, parts.sizes.vocabulary).to(device)
+
+    def caption(self, predictions: Sequence[Mapping[str, Prediction]], features: torch.Tensor) -> list[Caption]:
+        """See `Captioner`. Without a sure category at any level there is nothing to name."""
+        ends_at = time.monotonic() + self.budget_s
+        structured = self._fallback.caption(predictions, features)
+        try:
+            visual = self.network.look(features.float())
+            embeddings = self.network.embed_image(visual).cpu().numpy().astype(np.float16)
+            answers = [{name: row.value for name, row in prediction.items()} for prediction in predictions]
+            names = self.write(visual, answers, ends_at)
+        except OutOfTime:
+            return [Caption(caption.text, caption.source, is_degraded=True) for caption in structured]
+        except RuntimeError:  # torch's own, out of memory among them: the answers are still good without names
+            return [Caption(caption.text, caption.source, is_degraded=True) for caption in structured]
+        return [
+            Caption(caption.text and name, self.source if caption.text else caption.source, embedding)
+            for caption, name, embedding in zip(structured, names, embeddings, strict=True)
+        ]
+
+    def write(
+        self,
+        visual: torch.Tensor,
+        answers: Sequence[Mapping[str, str | None]],
+        ends_at: float | None = None,
+        *,
+        is_free: bool = False,
+    ) -> list[str]:
+        """Names in agreement with the answers (`is_free`: with nothing forbidden, to see what that would give)."""
+        places = self.masks.places(answers).to(self.device)
+        rows = greedy(self.network, visual, places, None if is_free else self.masks, ends_at)
+        return [self.text(row, answer) for row, answer in zip(rows, answers, strict=True)]
+
+    def text(self, tokens: Sequence[int], answers: Mapping[str, str | None]) -> str:
+        """Tokens as a person reads them, the category's name put in where it is meant."""
+        category = next((answers[level] for level in TREE_LEVELS if answers.get(level)), None)
+        words = [self._words.get(token, "") for token in tokens]
+        return text_of(words, singular(category) if category else None)
+
+    def embed_texts(self, texts: Sequence[str]) -> Embedding:
+        """Words of any kind into the pictures' space, N x embedding: for search by words."""
+        rows = [self.tokens_of(words_of_name(text, self._phrases)) for text in texts]
+        longest = max((len(row) for row in rows), default=0)
+        padded = torch.tensor([row + [PAD] * (longest - len(row)) for row in rows], device=self.device)
+        with torch.inference_mode():
+            embedded = self.network.embed_text(self.network.read(padded), padded)
+        return embedded.cpu().numpy().astype(np.float16)
+
+    def tokens_of(self, words: Sequence[str]) -> list[int]:
+        """Begin, words (cut to what the network reads), end."""
+        found = self._tokenizer.encode(" ".join(words), add_special_tokens=False).ids
+        return [BEGIN, *found[: self.parts.sizes.max_tokens], END]

@@ -1,0 +1,26 @@
+"""The circuit breaker: after a failure nobody asks for a while, then one does."""
+
+from __future__ import annotations
+
+import pytest
+
+from core import circuit_breaker
+from core.circuit_breaker import Breaker
+
+
+def test_one_tries_after_the_rest_and_opens_it_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(circuit_breaker.time, "monotonic", lambda: now)
+    guard = Breaker(rest_s=5)
+    assert guard.may_try()
+    assert guard.failed()
+    assert not guard.failed(), "only the first failure is news"
+
+    now += 4.9
+    assert not guard.may_try()
+    now += 0.2
+    assert [guard.may_try() for _ in range(3)] == [True, False, False]
+
+    guard.worked()
+    assert guard.may_try()
+    assert guard.failed()

@@ -1,0 +1,38 @@
+"""The shipped captioner keeps to whatever answers it is given, whatever it sees."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+
+from model.bundle import SHIPPED, load_bundle
+from model.captions.lexicon import Agreement
+from model.captions.writer import WritingCaptioner
+from model.taxonomy import Taxonomy
+
+ROWS = 600
+
+
+def some_answers(taxonomy: Taxonomy, dice: random.Random) -> dict[str, str | None]:
+    """Any values, some of them not answered; the levels of the tree as they belong together."""
+    row = {name: dice.choice([*values, None, None]) for name, values in taxonomy.attributes.items()}
+    leaf = dice.choice(taxonomy.values["articleType"])
+    row["articleType"] = leaf if dice.random() < 0.8 else None
+    return row | {level: taxonomy.ancestor(leaf, level) for level in taxonomy.derived}
+
+
+def test_no_name_contradicts_its_answers_whatever_the_picture() -> None:
+    bundle = load_bundle(SHIPPED)
+    if bundle.captioner is None:
+        pytest.skip("the shipped bundle has no captioner")
+    captioner = WritingCaptioner(bundle.captioner, bundle.taxonomy, torch.device("cpu"), 600)
+    dice, sizes = random.Random(0), bundle.captioner.sizes
+    rows = [some_answers(bundle.taxonomy, dice) for _ in range(ROWS)]
+    visual = torch.randn(ROWS, sizes.queries, sizes.width, generator=torch.Generator().manual_seed(0))
+    agreement = Agreement(bundle.captioner.lexicon, bundle.taxonomy)
+    names = captioner.write(visual, rows)
+    assert all(names)
+    found = [(name, agreement.contradictions(name, row)) for name, row in zip(names, rows, strict=True)]
+    assert not [pair for pair in found if pair[1]]

@@ -1,0 +1,71 @@
+"""A traced network: the same answers for any number of pictures, and none where they would not be the same."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from model.nets.network import AttributeNetwork
+from model.nets.traced import (
+    Seen,
+    Sees,
+    TracedNetwork,
+    traced,
+)
+
+SIZE = (64, 48)
+CPU = torch.device("cpu")
+
+
+def pictures(count: int) -> torch.Tensor:
+    drawn = torch.randn(count, 3, *SIZE, generator=torch.Generator().manual_seed(count))
+    return drawn.contiguous(memory_format=torch.channels_last)
+
+
+@pytest.fixture(scope="module")
+def network() -> AttributeNetwork:
+    torch.manual_seed(0)
+    made = AttributeNetwork(
+        "convnext_atto_ols", {"gender": 3, "is_photo": 1}, domain_inputs=1520, companion="tf_efficientnet_lite0"
+    )
+    return made.eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 16])
+def test_a_trace_sees_the_same_in_any_batch(network: AttributeNetwork, count: int) -> None:
+    seeing = traced(network, SIZE, CPU)
+    assert isinstance(seeing, TracedNetwork)
+    with torch.inference_mode():
+        logits, feature_map = seeing.see(pictures(count))
+        expected, expected_map = network.see(pictures(count))
+    assert list(logits) == list(expected)
+    assert torch.allclose(feature_map, expected_map, atol=1e-5)
+    for name, rows in expected.items():
+        assert torch.allclose(logits[name], rows, atol=1e-5), name
+
+
+class Counting(nn.Module):
+    """Answers with the number of pictures, which a trace holds fast."""
+
+    def see(self, images: torch.Tensor) -> Seen:
+        return {"gender": images.mean(dim=(2, 3)) + len(images)}, images
+
+
+class Rigid(nn.Module):
+    """Takes, once traced, no other number of pictures."""
+
+    def see(self, images: torch.Tensor) -> Seen:
+        return {"gender": images.reshape(len(images), -1)}, images
+
+
+class Choosing(nn.Module):
+    """Answers with what no trace can hold."""
+
+    def see(self, images: torch.Tensor) -> Seen:
+        return {"gender": images, "name": "a text"}, images  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize("network", [Counting(), Rigid(), Choosing()])
+def test_a_network_that_a_trace_would_change_stays_as_it_is(network: Sees) -> None:
+    assert traced(network, SIZE, CPU) is network

@@ -1,0 +1,46 @@
+"""Calling again while Postgres is away."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from worker.process.db_retry import outlast
+
+
+def gone() -> OperationalError:
+    return OperationalError("SELECT 1", None, Exception("the connection is closed"))
+
+
+def test_an_absence_is_outlasted() -> None:
+    failures = [gone(), gone()]
+
+    def answer() -> int:
+        if failures:
+            raise failures.pop()
+        return 7
+
+    assert outlast(answer, lambda: False) == 7
+
+
+def test_when_it_is_over_the_error_comes_out() -> None:
+    calls = []
+
+    def never() -> None:
+        calls.append(1)
+        raise gone()
+
+    with pytest.raises(OperationalError):
+        outlast(never, lambda: len(calls) == 2)
+
+
+def test_other_errors_come_out_at_once() -> None:
+    calls = []
+
+    def wrong() -> None:
+        calls.append(1)
+        raise ValueError("wrong")
+
+    with pytest.raises(ValueError, match="wrong"):
+        outlast(wrong, lambda: False)
+    assert calls == [1]

@@ -1,0 +1,58 @@
+"""`python -m train.captions`: a captioner for a trained bundle, its backbone frozen; writes the bundle with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import torch
+
+from model.bundle import load_bundle
+from model.nets.cores import available_cores
+from train.captions.caption_loop import (
+    CaptionOptions,
+)
+from train.captions.captions import write_captioner
+
+Folder = click.Path(path_type=Path, file_okay=False)
+DataFolder = click.Path(path_type=Path, exists=True, file_okay=False)
+
+
+@click.command(help=__doc__)
+@click.option("--bundle", type=DataFolder, required=True, help="The trained bundle; its heads are not touched.")
+@click.option("--data", type=DataFolder, required=True, help="Catalogue: styles.csv with images*.zip or images/ID.jpg.")
+@click.option("--out", type=Folder, required=True, help="The run's folder: checkpoint, look-up of words, the bundle.")
+@click.option("--epochs", type=int, default=CaptionOptions.epochs, show_default=True)
+@click.option("--max-minutes", type=float, help="End by then, with the learning rate annealed in time.")
+@click.option(
+    "--copies", type=int, default=2, show_default=True, help="1: as they are; 2: mirrored, too; more: augmented."
+)
+@click.option(
+    "--contrastive", type=float, default=CaptionOptions.contrastive, show_default=True, help="Weight; 0: none."
+)
+@click.option("--width", type=int, default=CaptionOptions.width, show_default=True, help="Of the decoder's layers.")
+@click.option("--seed", type=int, default=CaptionOptions.seed, show_default=True)
+@click.option("--cache", type=Folder, default=Path("data-cache"), show_default=True, help="Pictures and feature maps.")
+@click.option("--resume", is_flag=True, help="Go on from OUT's checkpoint.")
+def main(
+    bundle: Path,
+    data: Path,
+    out: Path,
+    epochs: int,
+    max_minutes: float | None,
+    copies: int,
+    contrastive: float,
+    width: int,
+    seed: int,
+    cache: Path,
+    resume: bool,
+) -> None:
+    torch.set_num_threads(available_cores())
+    options = CaptionOptions(
+        out, epochs=epochs, max_minutes=max_minutes, contrastive=contrastive, width=width, seed=seed
+    )
+    write_captioner(load_bundle(bundle), data, options, copies, cache, is_resumed=resume)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""Training the captioner on a frozen backbone's feature maps: caption and contrastive loss, flat and top to bottom.
+
+CoCa's weights: twice the caption's cross-entropy and once the contrastive loss. Names that read the same are the same
+product to the contrastive half, so every such pair in a batch counts as a match.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional
+from tqdm import tqdm
+
+from model.captions.caption_network import CaptionNetwork
+from model.captions.caption_parts import PAD, CaptionSizes
+from train.captions.caption_rows import CaptionRows, hide, inputs_and_targets
+from train.data.feature_maps import Maps
+
+CHECKPOINT = "captioner.pt"
+
+
+@dataclass(frozen=True)
+class CaptionOptions:
+    """A run's settings; `contrastive` 0 trains captions alone, `max_minutes` ends early but fully annealed."""
+
+    out: Path
+    epochs: int = 10
+    max_minutes: float | None = None
+    batch_size: int = 256
+    learning_rate: float = 1.5e-3
+    weight_decay: float = 0.05
+    warm_up_steps: int = 150
+    smoothing: float = 0.1
+    caption: float = 2.0
+    contrastive: float = 1.0
+    width: int = CaptionSizes.width
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class CaptionData:
+    """Training rows with their feature maps, one array per copy of the pictures; `category` is CATEGORY's token."""
+
+    rows: CaptionRows
+    copies: Sequence[Maps]
+    attributes: tuple[str, ...]
+    category: int
+
+
+def train_captioner(
+    options: CaptionOptions, sizes: CaptionSizes, data: CaptionData, *, is_resumed: bool = False
+) -> CaptionNetwork:
+    """Run to the end and return the network; the checkpoint of the last whole epoch lies in `options.out`."""
+    torch.manual_seed(options.seed)
+    options.out.mkdir(parents=True, exist_ok=True)
+    network, random = CaptionNetwork(sizes), torch.Generator().manual_seed(options.seed)
+    decayed = [weight for weight in network.parameters() if weight.ndim > 1]
+    others = [weight for weight in network.parameters() if weight.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=options.learning_rate, betas=(0.9, 0.98))
+    epoch, spent_s = _load(options.out, network, optimizer, random) if is_resumed else (0, 0.0)
+    began = time.monotonic() - spent_s
+    count = len(data.rows.tokens)
+    steps = max(1, count // options.batch_size)
+
+    def done(step: int) -> float:
+        of_time = (time.monotonic() - began) / 60 / options.max_minutes if options.max_minutes else 0.0
+        return max(step / (options.epochs * steps), of_time)
+
+    while epoch < options.epochs and done(epoch * steps) < 1:
+        network.train()
+        order, losses = torch.randperm(count, generator=random), []
+        for at in tqdm(range(steps), desc=f"epoch {epoch + 1}", mininterval=5):
+            step = epoch * steps + at
+            share = done(step)
+            if share >= 1:
+                break
+            warm = min(1.0, (step + 1) / options.warm_up_steps)
+            for group in optimizer.param_groups:
+                group["lr"] = options.learning_rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * share)) / 2)
+            chosen = order[at * options.batch_size : (at + 1) * options.batch_size].sort().values
+            loss, parts = batch_loss(network, data, chosen, options, random)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
+            losses.append(parts)
+        epoch, spent_s = epoch + 1, time.monotonic() - began
+        _save(options.out, network, optimizer, random, epoch, spent_s)
+        means = np.mean(losses, axis=0) if losses else (math.nan, math.nan)
+        print(
+            f"epoch {epoch} after {spent_s / 60:.1f} min: caption={means[0]:.4f} contrastive={means[1]:.4f}", flush=True
+        )
+    return network.eval().requires_grad_(False)
+
+
+def batch_loss(
+    network: CaptionNetwork, data: CaptionData, chosen: torch.Tensor, options: CaptionOptions, random: torch.Generator
+) -> tuple[torch.Tensor, tuple[float, float]]:
+    """The loss of one batch, and its two halves as numbers."""
+    copy = int(torch.randint(len(data.copies), (1,), generator=random))
+    maps = torch.from_numpy(data.copies[copy][chosen.numpy()]).float()
+    places, tokens = hide(data.rows, chosen, data.attributes, data.category, random)
+    read, said = inputs_and_targets(tokens)
+    visual = network.look(maps)
+    logits = network.tell(network.read(read), network.memory(visual, places))
+    caption = functional.cross_entropy(
+        logits.flatten(0, 1), said.flatten(), ignore_index=PAD, label_smoothing=options.smoothing
+    )
+    if options.contrastive == 0:
+        return options.caption * caption, (float(caption.detach()), 0.0)
+    full = data.rows.full[chosen]
+    full = full[:, : int((full != PAD).sum(dim=1).max())]
+    image, text = network.embed_image(visual), network.embed_text(network.read(full), full)
+    contrastive = contrastive_loss(image, text, network.log_scale, data.rows.alike[chosen])
+    loss = options.caption * caption + options.contrastive * contrastive
+    return loss, (float(caption.detach()), float(contrastive.detach()))
+
+
+def contrastive_loss(
+    image: torch.Tensor, text: torch.Tensor, log_scale: torch.Tensor, alike: torch.Tensor
+) -> torch.Tensor:
+    """CLIP's symmetric loss with every pair of equal names as a match (Khosla et al., arXiv 2004.11362)."""
+    logits = image @ text.T * log_scale.clamp(max=4.6).exp()  # at most 100, as in CLIP
+    matches = (alike[:, None] == alike[None, :]).float()
+    targets = matches / matches.sum(dim=1, keepdim=True)
+    return (functional.cross_entropy(logits, targets) + functional.cross_entropy(logits.T, targets)) / 2
+
+
+def options_json(options: CaptionOptions) -> dict[str, object]:
+    return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
+
+
+def _save(
+    out: Path,
+    network: CaptionNetwork,
+    optimizer: torch.optim.Optimizer,
+    random: torch.Generator,
+    epoch: int,
+    spent_s: float,
+) -> None:
+    state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "random": random.get_state()}
+    torch.save(state | {"clock": [epoch, spent_s]}, out / f"{CHECKPOINT}.part")
+    (out / f"{CHECKPOINT}.part").replace(out / CHECKPOINT)
+
+
+def _load(
+    out: Path, network: CaptionNetwork, optimizer: torch.optim.Optimizer, random: torch.Generator
+) -> tuple[int, float]:
+    """Put a checkpoint back; returns the epochs done and seconds spent. Raises FileNotFoundError."""
+    state = torch.load(out / CHECKPOINT, weights_only=True)
+    network.load_state_dict(state["network"])
+    optimizer.load_state_dict(state["optimizer"])
+    random.set_state(state["random"])
+    epoch, spent_s = state["clock"]
+    return int(epoch), float(spent_s)

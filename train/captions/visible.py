@@ -1,0 +1,155 @@
+"""Which words a picture can show: a look-up by experiment.
+
+For each word a logistic regression on the backbone's pooled features says how likely a picture's name has it. The word
+is visible when that tells the rows that have it from other rows *of the same article type*: the area under the ROC
+curve over such pairs. So "watch" gains nothing from watches, and "classic" shows nowhere.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+
+from train.data.catalogue import Item
+
+LEAST_ROWS = 20
+VISIBLE_AUC = 0.65
+LEAST_CHECKED, WELL_CHECKED = 3, 6
+BARELY_CHECKED_AUC = 0.8
+TYPICAL_SHARE, LEAST_TYPICAL = 0.25, 30
+STEPS = 400
+
+
+@dataclass(frozen=True)
+class WordRow:
+    """One word's line of the look-up.
+
+    `auc` is over unseen rows, of which `checked` have the word, and None where those are too few. `typical` is the
+    largest share of one article type's training rows that have it: "dial" comes with a watch, whatever the watch.
+    """
+
+    word: str
+    rows: int
+    auc: float | None
+    checked: int
+    typical: float
+
+    @property
+    def is_visible(self) -> bool:
+        """What could not be checked does not count as visible; few checks ask for more."""
+        if self.typical >= TYPICAL_SHARE:
+            return True
+        return self.auc is not None and self.auc >= (
+            VISIBLE_AUC if self.checked >= WELL_CHECKED else BARELY_CHECKED_AUC
+        )
+
+
+@dataclass(frozen=True)
+class Named:
+    """Rows with cleaned names and the backbone's pooled features, N x features."""
+
+    items: Sequence[Item]
+    names: Sequence[Sequence[str]]
+    features: npt.NDArray[np.float32]
+
+
+def look_up(train: Named, unseen: Named) -> list[WordRow]:
+    """Every word in enough training rows, the most visible first."""
+    counts = Counter(word for name in train.data.names for word in set(name))
+    words = sorted(word for word, count in counts.items() if count >= LEAST_ROWS)
+    if not words:
+        return []
+    scores = _fit(train, words)
+    checked, typical = _aucs(unseen, words, scores(unseen.features)), _typical(train)
+    rows = [WordRow(word, counts[word], *checked.get(word, (None, 0)), typical[word]) for word in words]
+    return sorted(rows, key=lambda row: (-(row.auc if row.auc is not None else 0.0), row.word))
+
+
+class _Scores:
+    def __init__(self, mean: torch.Tensor, spread: torch.Tensor, layer: torch.nn.Linear) -> None:
+        self._mean, self._spread, self._layer = mean, spread, layer
+
+    @torch.no_grad()
+    def __call__(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        scores: npt.NDArray[np.float32] = self._layer((torch.from_numpy(features) - self._mean) / self._spread).numpy()
+        return scores
+
+
+def _fit(train: Named, words: Sequence[str]) -> _Scores:
+    features = torch.from_numpy(train.features)
+    mean, spread = features.mean(0), features.std(0) + 1e-6
+    targets = torch.from_numpy(_has(train.names, words)).float()
+    layer = torch.nn.Linear(features.shape[1], len(words))
+    torch.nn.init.zeros_(layer.weight)
+    share = targets.mean(0).clamp(1e-5, 1 - 1e-5)
+    layer.bias.data = torch.log(share / (1 - share))
+    optimizer = torch.optim.AdamW(layer.parameters(), lr=3e-3, weight_decay=1e-2)
+    random = torch.Generator().manual_seed(0)
+    for _ in range(STEPS):
+        rows = torch.randint(len(features), (1024,), generator=random)
+        loss = functional.binary_cross_entropy_with_logits(
+            layer((features[rows] - mean) / spread), targets[rows], reduction="none"
+        )
+        optimizer.zero_grad()
+        loss.sum(1).mean().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    return _Scores(mean, spread, layer.requires_grad_(False))
+
+
+def _aucs(named: Named, words: Sequence[str], scores: npt.NDArray[np.float32]) -> dict[str, tuple[float, int]]:
+    """Per word with enough rows, the AUC over pairs of rows of one article type, and the rows that have it."""
+    has = _has(named.names, words)
+    types: dict[str, list[int]] = defaultdict(list)
+    for row, item in enumerate(named.items):
+        types[item.labels.get("articleType", "")].append(row)
+    hits, pairs, positives = np.zeros(len(words)), np.zeros(len(words)), np.zeros(len(words), dtype=int)
+    for rows in types.values():
+        mine = has[rows]
+        for column in np.flatnonzero(mine.any(axis=0) & ~mine.all(axis=0)):
+            won, of = _pairs_won(scores[rows, column], mine[:, column])
+            hits[column] += won
+            pairs[column] += of
+            positives[column] += int(mine[:, column].sum())
+    return {
+        word: (float(hits[at] / pairs[at]), int(positives[at]))
+        for at, word in enumerate(words)
+        if positives[at] >= LEAST_CHECKED
+    }
+
+
+def _typical(named: Named) -> dict[str, float]:
+    """Per word, the largest share that it has of an article type's rows, types of a few rows aside."""
+    types: Counter[str] = Counter()
+    having: dict[str, Counter[str]] = defaultdict(Counter)
+    for item, name in zip(named.items, named.names, strict=True):
+        kind = item.labels.get("articleType", "")
+        types[kind] += 1
+        for word in set(name):
+            having[word][kind] += 1
+    return {
+        word: max((count / types[kind] for kind, count in kinds.items() if types[kind] >= LEAST_TYPICAL), default=0.0)
+        for word, kinds in having.items()
+    }
+
+
+def _pairs_won(scores: npt.NDArray[np.float32], has: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """Mann-Whitney's U of the rows that have the word, and the number of pairs; ties count half."""
+    _, ranks, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    mean_rank = (np.cumsum(counts) - (counts - 1) / 2)[ranks]
+    positives = int(has.sum())
+    won = float(mean_rank[has].sum()) - positives * (positives + 1) / 2
+    return won, float(positives * (len(has) - positives))
+
+
+def _has(names: Sequence[Sequence[str]], words: Sequence[str]) -> npt.NDArray[np.bool_]:
+    place = {word: at for at, word in enumerate(words)}
+    has = np.zeros((len(names), len(words)), dtype=bool)
+    for row, name in enumerate(names):
+        has[row, [place[word] for word in name if word in place]] = True
+    return has

@@ -1,0 +1,144 @@
+"""What each word says of the attributes, counted over the training rows' cleaned names.
+
+A value's own word ("navy_blue", "shirt") tells that value and no other. Of the rest, a word that nearly always stands
+beside one article type ("loafers"), colour ("golden") or rare gender ("infant") tells it, too; and every word is kept
+beside the types and genders it was seen with, so that no watch gets a collar.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+
+from model.captions.lexicon import Lexicon
+from model.captions.wording import CATEGORY, value_word
+from model.taxonomy import TREE_LEVELS, Taxonomy
+from train.data.catalogue import COLOUR_WORDS, Item
+
+LEAF, GENDER, COLOUR = TREE_LEVELS[0], "gender", "baseColour"
+TELLING_SHARE, TELLING_LIFT = 0.8, 4.0
+FITTING_SHARE, FITTING_GROUPS = 0.005, 2
+COLOUR_SHARE = 0.1
+LAST_SHARE = 0.6
+APART_EXPECTED, APART_SHARE = 3.0, 0.25
+AGE_WORDS = frozenset({"kids", "infant", "baby"})
+"""They tell a gender (the catalogue's Boys and Girls are sections for children), however loosely names use them."""
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """How many product groups have a word beside each value of one attribute; `share` is each value's over all."""
+
+    groups: dict[str, Counter[str]]
+    share: dict[str, float]
+
+    def fitting(self, word: str, least_share: float = FITTING_SHARE, least_lift: float = 0.0) -> tuple[str, ...]:
+        """The values the word goes with: of a telling word, only those it makes likelier."""
+        seen = self.groups[word]
+        total = sum(seen.values())
+        least = min(FITTING_GROUPS, max(seen.values(), default=0))
+        lift = max(least_lift, 1.0 if self.is_telling(word) else 0.0)
+        return tuple(
+            sorted(
+                value
+                for value, count in seen.items()
+                if count >= least and count / total >= max(least_share, lift * self.share[value])
+            )
+        )
+
+    def is_telling(self, word: str) -> bool:
+        """Whether most of its product groups lie at values that it makes several times likelier."""
+        seen = self.groups[word]
+        total = sum(seen.values())
+        told = sum(count for value, count in seen.items() if count / total >= TELLING_LIFT * self.share[value])
+        return total > 0 and told / total >= TELLING_SHARE
+
+
+def count_lexicon(
+    items: Sequence[Item], names: Sequence[Sequence[str]], taxonomy: Taxonomy, words: Sequence[str]
+) -> Lexicon:
+    """The lexicon of `words`, to which every value's own word is added. `names` are the items' cleaned names.
+
+    Raises ValueError on a taxonomy without the catalogue's gender, baseColour and, as its last attribute, articleType.
+    """
+    if not {GENDER, COLOUR} <= set(taxonomy.attributes) or [*taxonomy.attributes][-1] != LEAF:
+        raise ValueError(f"captions need {GENDER}, {COLOUR} and, last, {LEAF} among the taxonomy's attributes")
+    own = {name: {value_word(value): value for value in values} for name, values in taxonomy.attributes.items()}
+    beside = {name: _count(items, names, name) for name in (LEAF, GENDER, COLOUR)}
+    everything = sorted({*words, *(word for rows in own.values() for word in rows), CATEGORY})
+    above = {value_word(value): (level, value) for level in taxonomy.derived for value in taxonomy.values[level]}
+    fits: dict[str, dict[str, tuple[str, ...]]] = {name: {} for name in taxonomy.attributes}
+    needs: dict[str, set[str]] = {name: set(rows) for name, rows in own.items()}
+    for name, rows in own.items():
+        fits[name] |= {word: (value,) for word, value in rows.items()}
+    fits[LEAF][CATEGORY] = ()  # it stands in for an article type that is not answered, and beside no answer
+    values = {word for rows in own.values() for word in rows}
+    for word in [word for word in everything if word not in values and word != CATEGORY]:
+        fitting = beside[LEAF].fitting(word)
+        if word in above:
+            fitting = tuple(leaf for leaf in fitting if taxonomy.ancestor(leaf, above[word][0]) == above[word][1])
+        fits[LEAF][word] = fitting
+        fits[GENDER][word] = beside[GENDER].fitting(word)
+        if word in above or beside[LEAF].is_telling(word):
+            needs[LEAF].add(word)
+        if word in AGE_WORDS or beside[GENDER].is_telling(word):
+            needs[GENDER].add(word)
+            fits[GENDER][word] = beside[GENDER].fitting(word, least_lift=TELLING_LIFT)
+        if word in COLOUR_WORDS or beside[COLOUR].is_telling(word):
+            needs[COLOUR].add(word)
+            fits[COLOUR][word] = beside[COLOUR].fitting(word, COLOUR_SHARE)
+    # "nail" of nail_polish names nothing; "shoes" of shoes_laces (a category) and "perfume" of perfume_and_… do.
+    halves = {part for word in own[LEAF] if "_and_" not in word for part in word.split("_")[:-1]} - set(above)
+    nouns = {CATEGORY, *own[LEAF], *((last_words(names) & needs[LEAF] & set(everything)) - halves)}
+    needed = {name: frozenset(rows) for name, rows in needs.items()}
+    details = set(everything) - nouns - values
+    return Lexicon(tuple(everything), fits, needed, frozenset(nouns), pairs_apart(items, names, details))
+
+
+def pairs_apart(
+    items: Sequence[Item], names: Sequence[Sequence[str]], details: Set[str]
+) -> tuple[tuple[str, str], ...]:
+    """Details that hardly ever meet in a name, though among names of their article types they would by chance."""
+    totals: Counter[str] = Counter()
+    alone: dict[str, Counter[str]] = defaultdict(Counter)
+    together: Counter[tuple[str, str]] = Counter()
+    for item, name in zip(items, names, strict=True):
+        leaf, found = item.labels.get(LEAF, ""), sorted(details.intersection(name))
+        totals[leaf] += 1
+        alone[leaf].update(found)
+        together.update(itertools.combinations(found, 2))
+    expected: dict[tuple[str, str], float] = defaultdict(float)
+    for leaf, counts in alone.items():
+        for first, second in itertools.combinations(sorted(counts), 2):
+            expected[first, second] += counts[first] * counts[second] / totals[leaf]
+    return tuple(
+        pair
+        for pair, count in sorted(expected.items())
+        if count >= APART_EXPECTED and together[pair] <= APART_SHARE * count
+    )
+
+
+def last_words(names: Sequence[Sequence[str]]) -> set[str]:
+    """The words that mostly end a name."""
+    everywhere, last = Counter(word for name in names for word in name), Counter(name[-1] for name in names if name)
+    return {word for word, count in last.items() if count >= LAST_SHARE * everywhere[word]}
+
+
+def _count(items: Sequence[Item], names: Sequence[Sequence[str]], attribute: str) -> _Beside:
+    groups: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    seen: dict[str, set[str]] = defaultdict(set)
+    for item, name in zip(items, names, strict=True):
+        value = item.labels.get(attribute)
+        if value is None:
+            continue
+        seen[value].add(item.group)
+        for word in name:
+            groups[word][value].add(item.group)
+    totals = {value: len(found) for value, found in seen.items()}
+    rows = sum(totals.values())
+    counted: dict[str, Counter[str]] = defaultdict(Counter)
+    for word, values in groups.items():
+        counted[word] = Counter({value: len(found) for value, found in values.items()})
+    return _Beside(counted, {value: count / rows for value, count in totals.items()})

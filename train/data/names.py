@@ -1,0 +1,181 @@
+"""Product names made fit to learn from: rules that take out what no picture shows, each counting what it touched.
+
+`clean` gives the names that captions are measured against: without brand, numbers, filling words, and words of one
+product line alone. Captions are trained on less: see `train/captions/caption_rows.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from model.captions.wording import (
+    join_phrases,
+    phrases_of,
+    value_word,
+    words_of_name,
+)
+from model.taxonomy import Taxonomy
+from train.data.catalogue import Item
+
+LEAST_GROUPS = 5
+LEAST_BRANDS = 3
+MOST_OF_ONE_BRAND = 0.6
+"""Above this share of a word's rows it names a brand's product line ("air", "absolute")."""
+GENERAL_GROUPS, GENERAL_BRANDS = 20, 10
+FILLING = frozenset(
+    {
+        "a",
+        "am",
+        "an",
+        "and",
+        "as",
+        "at",
+        "by",
+        "de",
+        "for",
+        "from",
+        "i",
+        "ii",
+        "iii",
+        "in",
+        "is",
+        "it",
+        "me",
+        "mr",
+        "my",
+    }
+    | {"no", "of", "on", "or", "out", "pack", "set", "the", "to", "up", "with", "you", "your", "new", "collection"}
+    | {
+        "edition",
+        "series",
+        "style",
+        "fashion",
+        "colour",
+        "coloured",
+        "pair",
+        "combo",
+        "assorted",
+        "one",
+        "two",
+        "three",
+    }
+)
+"""Words that say nothing of one article, and how many of them are sold together."""
+
+
+@dataclass
+class NameCleaner:
+    """Rules with what they know from the training rows. `touched` counts the rows that each rule changed."""
+
+    brands: frozenset[str]
+    common: frozenset[str]
+    phrases: dict[tuple[str, ...], str]
+    values: frozenset[str]
+    rows: int = 0
+    touched: Counter[str] = field(default_factory=Counter)
+
+    def clean(self, item: Item) -> list[str]:
+        """The name's words that could be said of a picture, in order; values of several words as one."""
+        self.rows += 1
+        raw = re.findall(r"[a-z0-9]+", item.name.lower())
+        words = words_of_name(item.name)
+        self._count("one spelling and number for each word", raw != words)
+        words = self._rule("the row's own brand", words, lambda words: without_phrase(words, words_of_name(item.brand)))
+        words = self._rule("numbers and model codes", words, lambda words: [w for w in words if not has_digit(w)])
+        words = join_phrases(words, self.phrases)
+        words = self._rule("other brands' words", words, lambda words: [w for w in words if w not in self.brands])
+        words = self._rule("filling words", words, lambda words: [w for w in words if w not in FILLING])
+        words = self._rule("words of few products or brands", words, lambda words: [w for w in words if self._known(w)])
+        return self._rule("said twice", words, lambda words: list(dict.fromkeys(words)))
+
+    def shares(self) -> dict[str, float]:
+        """Of all rows cleaned so far, the share that each rule touched."""
+        return {rule: count / max(1, self.rows) for rule, count in self.touched.items()}
+
+    def _known(self, word: str) -> bool:
+        return word in self.common or word in self.values
+
+    def _rule(self, name: str, words: list[str], change: Callable[[list[str]], list[str]]) -> list[str]:
+        changed = change(words)
+        self._count(name, changed != words)
+        return changed
+
+    def _count(self, rule: str, is_touched: bool) -> None:
+        self.touched[rule] += is_touched
+
+
+def learn_cleaner(items: Sequence[Item], taxonomy: Taxonomy, every_brand: Sequence[str] = ()) -> NameCleaner:
+    """The rules' knowledge from training rows. `every_brand` adds brands that no training row has."""
+    values = [value for rows in taxonomy.values.values() for value in rows]
+    phrases = phrases_of(values)
+    brands = brand_words([*{item.brand for item in items}, *every_brand], items) - {value_word(v) for v in values}
+    groups: dict[str, set[str]] = defaultdict(set)
+    makers: dict[str, Counter[str]] = defaultdict(Counter)
+    for item in items:
+        words = join_phrases(without_phrase(words_of_name(item.name), words_of_name(item.brand)), phrases)
+        for word in words:
+            groups[word].add(item.group)
+            makers[word][item.brand.lower()] += 1
+    common = {word for word in groups if len(groups[word]) >= LEAST_GROUPS and is_shared(makers[word])}
+    kept = frozenset(word for word in common if len(word) > 1 and not has_digit(word)) - FILLING - brands
+    return NameCleaner(brands, kept, phrases, frozenset(value_word(value) for value in values))
+
+
+def is_shared(makers: Counter[str]) -> bool:
+    """Whether enough brands use a word, and none of them most of the time."""
+    return len(makers) >= LEAST_BRANDS and max(makers.values()) <= MOST_OF_ONE_BRAND * makers.total()
+
+
+def brand_words(brands: Sequence[str], items: Sequence[Item]) -> frozenset[str]:
+    """The words of brands' names, but for general ones.
+
+    A word is general when it is used by enough products of enough brands that are not called so ("red" of Red Rose).
+    A brand's whole name is never general, whatever it means.
+    """
+    names = [words_of_name(brand) for brand in brands if brand]
+    whole = {words[0] for words in names if len(words) == 1}
+    parts = {word for words in names for word in words}
+    groups: dict[str, set[str]] = defaultdict(set)
+    makers: dict[str, set[str]] = defaultdict(set)
+    for item in items:
+        own = set(words_of_name(item.brand))
+        for word in set(words_of_name(item.name)) & parts - own:
+            groups[word].add(item.group)
+            makers[word].add(item.brand.lower())
+    general = {w for w in parts if len(groups[w]) >= GENERAL_GROUPS and len(makers[w]) >= GENERAL_BRANDS}
+    return frozenset(parts - (general - whole))
+
+
+def named_brands(
+    text: str, brands: frozenset[str], names: Sequence[str], phrases: Mapping[tuple[str, ...], str]
+) -> list[str]:
+    """The brands' words in a text, and the brands of several words that stand in it in full.
+
+    A value's own words (`phrases`) are none: AND is a brand, "Perfume and Body Mist" an article type.
+    """
+    words = words_of_name(text, phrases)
+    whole = [name for name in names if " " in name.strip() and without_phrase(words, words_of_name(name)) != words]
+    return [word for word in words if word in brands] + whole
+
+
+def without_phrase(words: list[str], phrase: list[str]) -> list[str]:
+    """The words without each place where the whole phrase stands."""
+    size = len(phrase)
+    if size == 0:
+        return words
+    kept: list[str] = []
+    at = 0
+    while at < len(words):
+        if words[at : at + size] == phrase:
+            at += size
+        else:
+            kept.append(words[at])
+            at += 1
+    return kept
+
+
+def has_digit(word: str) -> bool:
+    return any(character.isdigit() for character in word)

@@ -1,0 +1,259 @@
+"""The training loop, flat and from top to bottom: batch, loss, step, average, check on val, save.
+
+All that is random in an epoch follows from the seed, the epoch and the process, so a resumed run needs no stored state.
+The learning rate follows the further of two clocks, steps done of those planned and minutes spent of those allowed, so
+a run on a slower machine ends on time and fully annealed.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from tqdm import tqdm
+
+from model.nets.network import AttributeNetwork
+from model.preprocessing import to_input
+from train.data.dataset import (
+    Batch,
+    BatchSource,
+    CatalogueSplit,
+    Dataset,
+    PhotoSplit,
+)
+from train.data.distillation import FEATURES, distillation_loss
+from train.data.loss import (
+    UNKNOWN,
+    catalogue_loss,
+    partial_label_loss,
+    word_loss,
+)
+from train.data.options import Options
+from train.data.prefetch import ahead
+from train.data.words import WORD_HEAD
+from train.engine.checkpoint import (
+    Clock,
+    load_checkpoint,
+    save_checkpoint,
+    save_options,
+)
+from train.engine.depthwise import quicken
+from train.engine.processes import ALONE, Processes
+from train.evaluation.inference import Logits, logits_of
+
+
+def train(
+    options: Options, dataset: Dataset, processes: Processes = ALONE, *, is_resumed: bool = False
+) -> AttributeNetwork:
+    """Run to the end and return the averaged network, auxiliary heads included; checkpoints lie in `options.out`."""
+    torch.manual_seed(options.seed)
+    device = processes.device
+    source = BatchSource(dataset, options.batch_size, options.photo_batch_size, processes.rank, processes.count)
+    network = new_network(options, dataset).to(device).to(memory_format=torch.channels_last)
+    if device.type == "cpu":
+        quicken(network)
+    average = copy.deepcopy(network).eval().requires_grad_(False)
+    optimizer = torch.optim.AdamW(parameter_groups(network, options.weight_decay), lr=options.learning_rate)
+    clock = load_checkpoint(options.out, network, average, optimizer) if is_resumed else Clock()
+    began = time.monotonic() - clock.spent_s
+    planned = options.epochs * source.steps
+    called = processes.shared(network)
+    weights = {name: options.weight_of(name, dataset.taxonomy) for name in dataset.taxonomy.values}
+    weights[FEATURES] = options.feature_weight
+    if processes.is_first:
+        save_options(options)
+
+    while processes.agreed(progress(clock.step, planned, began, options)) < 1:
+        network.train()
+        losses: list[float] = []
+        order = torch.randperm(len(dataset.train.items), generator=seeded(options.seed, clock.epoch)).numpy()
+        batches = ahead(source.epoch(order, seeded(options.seed, clock.epoch, processes.rank + 1)))
+        label = f"epoch {clock.epoch + 1}"
+        bar = tqdm(batches, total=source.steps, desc=label, mininterval=2, disable=not processes.is_first)
+        for batch in bar:
+            done = processes.agreed(progress(clock.step, planned, began, options))
+            if done >= 1:
+                break
+            rate = learning_rate(options, clock.step, done)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            loss = batch_loss(called, batch, options, weights, device)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+            optimizer.step()
+            clock.step += 1
+            update_average(average, network, min(options.ema_decay, (1 + clock.step) / (10 + clock.step)))
+            losses.append(float(loss.detach()))
+            bar.set_postfix(loss=f"{np.mean(losses[-50:]):.3f}", lr=f"{rate:.1e}", done=f"{done:.0%}", refresh=False)
+        clock.epoch += 1
+        clock.spent_s = time.monotonic() - began
+        if not processes.is_first:
+            continue
+        save_checkpoint(options.out, network, average, optimizer, clock)
+        report = {"loss": float(np.mean(losses)) if losses else math.nan} | check(average, dataset)
+        figures = " ".join(f"{name}={value:.4f}" for name, value in report.items())
+        print(f"epoch {clock.epoch} after {clock.spent_s / 60:.1f} min: {figures}", flush=True)
+    return average
+
+
+def seeded(seed: int, epoch: int, stream: int = 0) -> torch.Generator:
+    """A generator of one epoch: stream 0 is all processes' alike. Torch's own (drop path) is seeded with it."""
+    number = (seed * 1_000_003 + epoch) * 1_009 + stream
+    torch.manual_seed(number)
+    return torch.Generator().manual_seed(number)
+
+
+def new_network(options: Options, dataset: Dataset) -> AttributeNetwork:
+    """Heads per level, for the names' words and the teachers' features; from the start weights where some are given."""
+    outputs = {name: len(values) for name, values in dataset.taxonomy.values.items()}
+    if dataset.words:
+        outputs[WORD_HEAD] = len(dataset.words)
+    if FEATURES in dataset.soft:
+        outputs[FEATURES] = dataset.soft[FEATURES].shape[1]
+    network = AttributeNetwork(
+        options.architecture, outputs, drop_path=options.drop_path, is_pretrained=options.is_pretrained
+    )
+    if options.start:
+        start_from(network, options.start)
+    return network
+
+
+def start_from(network: AttributeNetwork, file: Path) -> None:
+    """Take over the backbone of `file`, a bundle's weights or a backbone alone, and the heads whose shapes fit.
+
+    Raises ValueError where it lacks a part of the backbone.
+    """
+    given = {name: tensor.float() for name, tensor in load_file(file).items()}
+    own = network.state_dict()
+    if not any(name.startswith("backbone.") for name in given):
+        given = {f"backbone.{name}": tensor for name, tensor in given.items()}
+    fitting = {name: tensor for name, tensor in given.items() if name in own and own[name].shape == tensor.shape}
+    missing = [name for name in own if name.startswith("backbone.") and name not in fitting]
+    if missing:
+        raise ValueError(f"{file.name} lacks {len(missing)} backbone weights, such as {missing[0]}")
+    network.load_state_dict(fitting, strict=False)
+
+
+def parameter_groups(network: AttributeNetwork, weight_decay: float) -> list[dict[str, Any]]:
+    """Weight decay on matrices only, not on norms and biases."""
+    decayed = [tensor for tensor in network.parameters() if tensor.ndim > 1]
+    others = [tensor for tensor in network.parameters() if tensor.ndim <= 1]
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def progress(step: int, planned: int, began: float, options: Options) -> float:
+    """How much of the run is done, 0 to 1: the further of steps and minutes."""
+    of_time = (time.monotonic() - began) / 60 / options.max_minutes if options.max_minutes else 0.0
+    return max(step / planned, of_time)
+
+
+def learning_rate(options: Options, step: int, done: float) -> float:
+    """Linear warm-up, then cosine to a hundredth."""
+    warm = min(1.0, (step + 1) / options.warm_up_steps)
+    return options.learning_rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
+
+
+def batch_loss(
+    network: nn.Module, batch: Batch, options: Options, weights: dict[str, float], device: torch.device
+) -> torch.Tensor:
+    """The joint loss: catalogue rows by all heads, photos by the types and genders that fit them."""
+    targets = {name: column.to(device) for name, column in batch.targets.items()}
+    rows = len(next(iter(targets.values())))
+    images, share = mixed(to_input(batch.images.to(device)), rows, options.mixup)
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=has_bfloat16(device)):
+        logits: dict[str, torch.Tensor] = network(images)
+    known = {name: values[:rows] for name, values in logits.items()}
+    soft = {name: column.to(device) for name, column in batch.soft.items()}
+    labels = Labels(targets, batch.words.to(device), soft)
+    loss = share * rows_loss(known, labels, options, weights)
+    if share < 1:
+        loss = loss + (1 - share) * rows_loss(known, labels.of_partners(), options, weights)
+    for name, allowed in batch.fitting.items():
+        loss = loss + options.photo_weight * partial_label_loss(logits[name][rows:], allowed.to(device))
+    if batch.photo_soft:
+        of_photos = {name: column.to(device) for name, column in batch.photo_soft.items()}
+        taught = distillation_loss({name: logits[name][rows:] for name in of_photos}, of_photos, weights)
+        loss = loss + options.photo_weight * options.teaching * taught
+    return loss
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a batch's catalogue rows should be: targets, the words of their names, and the teachers' word."""
+
+    targets: dict[str, torch.Tensor]
+    words: torch.Tensor
+    soft: dict[str, torch.Tensor]
+
+    def of_partners(self) -> Labels:
+        """Those of the row before each: what `mixed` blended in."""
+        return Labels(
+            {name: column.roll(1) for name, column in self.targets.items()},
+            self.words.roll(1, 0),
+            {name: column.roll(1, 0) for name, column in self.soft.items()},
+        )
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies in bfloat16; a CPU that does not imitates it, at an eighth of float32's speed."""
+    return device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def mixed(images: torch.Tensor, rows: int, alpha: float) -> tuple[torch.Tensor, float]:
+    """The first `rows` images each blended with the one before it (the rows come shuffled), and its own share."""
+    if alpha <= 0:
+        return images, 1.0
+    share = float(torch.distributions.Beta(alpha, alpha).sample())
+    catalogue = images[:rows]
+    return torch.cat([share * catalogue + (1 - share) * catalogue.roll(1, 0), images[rows:]]), share
+
+
+def rows_loss(
+    logits: dict[str, torch.Tensor], labels: Labels, options: Options, weights: dict[str, float]
+) -> torch.Tensor:
+    """The loss of catalogue rows: all heads, the words of their names, and the teachers' share."""
+    loss = catalogue_loss(logits, labels.targets, weights, options.smoothing)
+    if labels.soft:
+        taught = distillation_loss(logits, labels.soft, weights)
+        loss = (1 - options.teaching) * loss + options.teaching * taught
+    if WORD_HEAD in logits:
+        loss = loss + options.word_weight * word_loss(logits[WORD_HEAD], labels.words)
+    return loss
+
+
+@torch.no_grad()
+def update_average(average: AttributeNetwork, network: AttributeNetwork, decay: float) -> None:
+    """Exponential moving average of all weights; running statistics, which are averages themselves, are taken over."""
+    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
+    for kept, current in zip(average.buffers(), network.buffers(), strict=True):
+        kept.copy_(current)
+
+
+def check(network: AttributeNetwork, dataset: Dataset) -> dict[str, float]:
+    """Accuracy per head on val, and how many val photos get a type that fits."""
+    report = accuracies(logits_of(network, dataset.val.pixels), dataset.val)
+    if dataset.val_photos is not None:
+        report["type_fits"] = share_fitting(logits_of(network, dataset.val_photos.pixels), dataset.val_photos)
+    return report
+
+
+def accuracies(logits: Logits, split: CatalogueSplit) -> dict[str, float]:
+    known = {name: target != UNKNOWN for name, target in split.targets.items()}
+    return {
+        name: float((logits[name].argmax(1) == target)[known[name]].mean())
+        for name, target in split.targets.items()
+        if known[name].any()
+    }
+
+
+def share_fitting(logits: Logits, split: PhotoSplit) -> float:
+    return float(np.take_along_axis(split.types, logits[split.leaf].argmax(1)[:, None], axis=1).mean())

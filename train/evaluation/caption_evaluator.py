@@ -1,0 +1,212 @@
+"""A bundle's names against one split's: likeness to the catalogue's names, faithfulness, variety, and search by words.
+
+Every figure is given twice: `all_answered` takes each attribute's best guess as its answer, `served` only those above
+their thresholds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from model.answer import Prediction
+from model.bundle import Bundle
+from model.captions.captioner import name_from
+from model.captions.lexicon import Agreement, Lexicon
+from model.captions.wording import words_of_name
+from model.captions.writer import WritingCaptioner
+from model.preprocessing import Pixels
+from model.scoring import predictions_from, scores_from
+from model.taxonomy import TREE_LEVELS
+from train.data.catalogue import Columns, Item, read_catalogue
+from train.data.feature_maps import Maps, maps_of
+from train.data.images import ImageStore, load_pixels
+from train.data.names import NameCleaner, learn_cleaner, named_brands
+from train.evaluation.caption_scores import bleu4, cider, rouge_l
+from train.evaluation.inference import logits_of
+
+Answers = Mapping[str, str | None]
+MODES = ("all_answered", "served")
+RECALL_AT = 10
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What names are measured on: rows, their cleaned and raw names, and the answers beside each name."""
+
+    bundle: Bundle
+    items: Sequence[Item]
+    cleaned: Sequence[Sequence[str]]
+    trained: frozenset[str]
+    brands: frozenset[str]
+    brand_names: Sequence[str]
+    phrases: Mapping[tuple[str, ...], str]
+    lexicon: Lexicon | None
+
+
+def judge_captions(
+    bundle: Bundle, folder: Path, split: str, columns: Columns | None = None, cache: Path | None = None
+) -> dict[str, Any]:
+    """The bundle's own names and structured text on one split. Empty where the rows have no names."""
+    items = read_catalogue(folder, bundle.taxonomy.values, columns)
+    store = ImageStore(folder)
+    chosen = [item for item in items if item.split == split and item.image in store]
+    if not any(item.name for item in chosen):
+        return {}
+    subject, _ = subject_of(bundle, items, chosen)
+    pixels = load_pixels(folder, [item.image for item in chosen], bundle.size, cache)
+    return figures_of(subject, pixels, maps_of(bundle, pixels))
+
+
+def subject_of(bundle: Bundle, items: Sequence[Item], chosen: Sequence[Item]) -> tuple[Subject, NameCleaner]:
+    """The rules are learnt from the folder's training rows; brands are those of all its rows."""
+    training = [item for item in items if item.split == "train"]
+    names = sorted({item.brand for item in items if item.brand})
+    cleaner = learn_cleaner(training, bundle.taxonomy, names)
+    trained = frozenset(" ".join(plain(cleaner.clean(item))) for item in training)
+    lexicon = bundle.captioner.lexicon if bundle.captioner else None
+    cleaned = [cleaner.clean(item) for item in chosen]
+    return Subject(bundle, chosen, cleaned, trained, cleaner.brands, names, cleaner.phrases, lexicon), cleaner
+
+
+def figures_of(subject: Subject, pixels: Pixels, maps: Maps) -> dict[str, Any]:
+    """The captioner's figures (structured text's, where the bundle has none) and structured text's beside them."""
+    written = structured_names(subject.bundle, pixels)
+    if subject.bundle.captioner is None:
+        captions = {mode: measure(subject, *written[mode]) for mode in MODES}
+        return {"source": "structured", **captions["all_answered"], "served": captions["served"]}
+    captioner = WritingCaptioner(subject.bundle.captioner, subject.bundle.taxonomy, torch.device("cpu"), 60.0)
+    own = {mode: measure(subject, caption_names(captioner, maps, written[mode][1]), written[mode][1]) for mode in MODES}
+    free = caption_names(captioner, maps, written["all_answered"][1], is_free=True)
+    return {
+        "source": captioner.source,
+        **own["all_answered"],
+        "served": own["served"],
+        "structured": {mode: measure(subject, *written[mode]) for mode in MODES},
+        "contradictions_unconstrained": measure(subject, free, written["all_answered"][1])["contradictions"],
+        "catalogue_distinct": len({" ".join(words) for words in subject.cleaned}) / len(subject.cleaned),
+        "retrieval": retrieval(subject, captioner, maps, written["all_answered"][1]),
+    }
+
+
+def structured_names(bundle: Bundle, pixels: Pixels) -> dict[str, tuple[list[str], list[Answers]]]:
+    """Per mode, structured text and the answers it was made from."""
+    logits = logits_of(bundle.network(), pixels, bundle.mean, bundle.std)
+    tensors = {name: torch.from_numpy(rows) for name, rows in logits.items()}
+    scores = scores_from(tensors, bundle.taxonomy, bundle.calibration, bundle.photo_factor)
+    found = predictions_from(scores, bundle.taxonomy, bundle.calibration)
+    every = [{name: sure(row) for name, row in prediction.items()} for prediction in found]
+    modes = {"all_answered": every, "served": found}
+    return {
+        mode: (
+            [name_from(prediction) or "" for prediction in predictions],
+            [{name: row.value for name, row in prediction.items()} for prediction in predictions],
+        )
+        for mode, predictions in modes.items()
+    }
+
+
+def sure(prediction: Prediction) -> Prediction:
+    """The prediction with its best guess as the answer."""
+    best = prediction.alternatives[0]
+    return Prediction(best.value, best.score, 0.0, prediction.alternatives)
+
+
+def caption_names(
+    captioner: WritingCaptioner, maps: Maps, answers: Sequence[Answers], *, is_free: bool = False
+) -> list[str]:
+    """The captioner's names beside these answers; none where not even a category is answered."""
+    names: list[str] = []
+    for at in range(0, len(maps), 256):
+        with torch.inference_mode():
+            visual = captioner.network.look(torch.from_numpy(np.array(maps[at : at + 256])).float())
+        names += captioner.write(visual, answers[at : at + 256], is_free=is_free)
+    has_category = [any(row.get(level) for level in TREE_LEVELS) for row in answers]
+    return [name if is_named else "" for name, is_named in zip(names, has_category, strict=True)]
+
+
+def measure(subject: Subject, names: Sequence[str], answers: Sequence[Answers]) -> dict[str, float]:
+    """`rouge_l`, `bleu4` and `cider` are against the cleaned names, those with `_raw` against the catalogue's own."""
+    texts = [plain(words_of_name(name)) for name in names]
+    cleaned = [plain(words) for words in subject.cleaned]
+    raw = [words_of_name(item.name) for item in subject.items]
+    joined = [" ".join(text) for text in texts]
+    figures = {
+        "rouge_l": rouge_l(texts, cleaned),
+        "bleu4": bleu4(texts, cleaned),
+        "cider": cider(texts, cleaned),
+        "rouge_l_raw": rouge_l(texts, raw),
+        "bleu4_raw": bleu4(texts, raw),
+        "cider_raw": cider(texts, raw),
+        "distinct": len(set(joined)) / len(joined),
+        "novel": float(np.mean([text not in subject.trained for text in joined])),
+        "words": float(np.mean([len(text) for text in texts])),
+        "brand_words": float(np.mean([has_brand(subject, name) for name in names])),
+    }
+    if subject.lexicon:
+        rows = zip(names, answers, strict=True)
+        agreement = Agreement(subject.lexicon, subject.bundle.taxonomy)
+        against = [agreement.contradictions(name, row) for name, row in rows]
+        figures["contradictions"] = float(np.mean([bool(found) for found in against]))
+    return figures
+
+
+def has_brand(subject: Subject, name: str) -> bool:
+    return bool(named_brands(name, subject.brands, subject.brand_names, subject.phrases))
+
+
+def plain(words: Sequence[str]) -> list[str]:
+    """Single words: navy_blue is two of them."""
+    return [part for word in words for part in word.split("_")]
+
+
+def retrieval(
+    subject: Subject, captioner: WritingCaptioner, maps: Maps, answers: Sequence[Answers]
+) -> dict[str, float]:
+    """Recall@10 of a row's product group from its cleaned name, among all the split's pictures.
+
+    `random` is what ten pictures drawn at random find, `attributes` a ranking by how many of the name's words are among
+    the predicted attributes' (its ties broken at random).
+    """
+    groups = np.unique([item.group for item in subject.items], return_inverse=True)[1]
+    with torch.inference_mode():
+        parts = [
+            captioner.network.embed_image(
+                captioner.network.look(torch.from_numpy(np.array(maps[at : at + 256])).float())
+            )
+            for at in range(0, len(maps), 256)
+        ]
+    pictures = torch.cat(parts).numpy()
+    texts = captioner.embed_texts([" ".join(plain(words)) for words in subject.cleaned]).astype(np.float32)
+    dice = np.random.default_rng(0)
+    bags = [set(plain(words_of_name(" ".join(value for value in row.values() if value)))) for row in answers]
+    overlap = np.array(
+        [[len(bag.intersection(words)) for bag in bags] for words in map(plain, subject.cleaned)], dtype=np.float32
+    )
+    return {
+        "recall_at_10": recall(texts @ pictures.T, groups),
+        "attributes": recall(overlap + dice.random(overlap.shape) * 0.5, groups),
+        "random": random_recall(groups),
+    }
+
+
+def recall(scores: npt.NDArray[Any], groups: npt.NDArray[np.int64]) -> float:
+    """Share of rows with a picture of their group among the ten best."""
+    best = np.argpartition(-scores, min(RECALL_AT, scores.shape[1] - 1), axis=1)[:, :RECALL_AT]
+    return float((groups[best] == groups[:, None]).any(axis=1).mean())
+
+
+def random_recall(groups: npt.NDArray[np.int64]) -> float:
+    """The chance that ten pictures drawn at random have one of the row's group, mean over rows."""
+    count = len(groups)
+    sizes = np.bincount(groups)[groups]
+    missed = np.ones(count)
+    for drawn in range(min(RECALL_AT, count)):
+        missed *= np.clip((count - sizes - drawn) / (count - drawn), 0, None)
+    return float((1 - missed).mean())

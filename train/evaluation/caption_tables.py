@@ -1,0 +1,43 @@
+"""The captions' part of an evaluation as plain text, for the terminal and the model card."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from train.evaluation.tables import number, table
+
+COLUMNS = {
+    "rouge_l": "ROUGE-L",
+    "bleu4": "BLEU-4",
+    "cider": "CIDEr",
+    "rouge_l_raw": "ROUGE-L, raw",
+    "bleu4_raw": "BLEU-4, raw",
+    "cider_raw": "CIDEr, raw",
+    "distinct": "distinct",
+    "novel": "novel",
+    "words": "words",
+    "brand_words": "brand words",
+    "contradictions": "contradictions",
+}
+
+
+def captions_text(captions: dict[str, Any]) -> str:
+    """One line per way of writing, and the search by words where there is one."""
+    rows = {f"{captions['source']}, all answered": captions, f"{captions['source']}, served": captions["served"]}
+    if "structured" in captions:
+        rows |= {
+            "structured text, all answered": captions["structured"]["all_answered"],
+            "structured text, served": captions["structured"]["served"],
+        }
+    lines = [(name, *[number(row.get(key)) for key in COLUMNS]) for name, row in rows.items()]
+    text = table(("captions", *COLUMNS.values()), lines)
+    if "retrieval" not in captions:
+        return text
+    found = captions["retrieval"]
+    notes = (
+        f"Contradictions without constraints: {captions['contradictions_unconstrained']:.3f}.",
+        f"Distinct among the catalogue's own cleaned names: {captions['catalogue_distinct']:.3f}.",
+        f"Search by a cleaned name, recall@10 of its product group: {found['recall_at_10']:.3f} (bag of attributes "
+        f"{found['attributes']:.3f}, random {found['random']:.3f}).",
+    )
+    return "\n\n".join([text, " ".join(notes)])

@@ -1,0 +1,38 @@
+"""What a bundle makes of pictures that show no product: kinds drawn by code that its in_domain head never saw."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from model.bundle import Bundle
+from train.data.nonproducts import TESTED, draw_kind
+from train.evaluation.inference import logits_of, products_of, tree_scores
+
+PICTURES = 1000
+SEED = 1
+
+
+def judge_domain(bundle: Bundle, pictures: int = PICTURES) -> dict[str, Any]:
+    """Per kind the shares taken for a product, and answered at the tree's deepest level (else the first attribute)."""
+    network, name = bundle.network(), bundle.taxonomy.leaf or next(iter(bundle.taxonomy.attributes))
+    kinds = {}
+    for kind, draw in TESTED.items():
+        pixels = draw_kind(draw, pictures, bundle.size, SEED)
+        logits = logits_of(network, pixels, bundle.mean, bundle.std)
+        taken = products_of(logits, len(pixels))
+        scores = tree_scores(logits, bundle.taxonomy, bundle.calibration, bundle.photo_factor)[name]
+        sure = scores.max(axis=1) >= bundle.calibration[name].threshold
+        kinds[kind] = {"taken": float(taken.mean()), "answered": float((taken & sure).mean())}
+    return {
+        "kind": "non-products",
+        "split": "drawn",
+        "bundle": bundle.name,
+        "version": bundle.version,
+        "rows": pictures * len(kinds),
+        "attribute": name,
+        "taken": float(np.mean([row["taken"] for row in kinds.values()])),
+        "answered": float(np.mean([row["answered"] for row in kinds.values()])),
+        "kinds": kinds,
+    }

@@ -1,0 +1,91 @@
+"""Evaluation figures as plain text tables, for the terminal and the model card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+COLUMNS = ("accuracy", "macro_f1", "macro_f1_5", "ece_before", "ece", "coverage", "precision")
+TITLES = ("accuracy", "macro-F1", "macro-F1 (≥5)", "ECE before", "ECE", "coverage", "precision")
+
+
+def number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table with aligned columns, so that it reads in a terminal, too."""
+    lines = [list(header), *[list(row) for row in rows]]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    text = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) + " |" for line in lines]
+    return "\n".join([text[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *text[1:]])
+
+
+def catalogue_table(report: dict[str, Any]) -> str:
+    """One row per attribute; the last columns are accuracy in the two size tiers, where there are any."""
+    tiers = report["tiers"]
+    header = ["attribute", "rows", *TITLES, *[f"{tier} ({row['rows']})" for tier, row in tiers.items()]]
+    rows = [
+        [name, str(row["rows"]), *[number(row[key]) for key in COLUMNS]]
+        + [number(tier["accuracy"].get(name)) for tier in tiers.values()]
+        for name, row in report["attributes"].items()
+    ]
+    return table(header, rows)
+
+
+def spread_table(report: dict[str, Any]) -> str:
+    """How far the figures can be trusted, see `train.evaluation.bootstrap`; for a catalogue or for photos."""
+    title = "senders" if report["kind"] == "photos" else "groups"
+    header = ("attribute", title, "accuracy, 95 %", f"{title} alike", "ECE, 95 %", f"{title} alike", "precision up to")
+    rows = [
+        (
+            name,
+            str(row["groups"]),
+            _range(row["accuracy"]),
+            number(row["accuracy_alike"]),
+            _range(row["ece"]),
+            number(row["ece_alike"]),
+            number(row["precision_upper"]),
+        )
+        for name, row in report.get("spread", {}).items()
+    ]
+    return table(header, rows)
+
+
+def _range(interval: Sequence[float]) -> str:
+    return f"{number(interval[0])} to {number(interval[1])}"
+
+
+def photo_table(report: dict[str, Any]) -> str:
+    keys = ("type_fits", "coverage", "precision", "kids_gender_fits", "lost_as_no_product")
+    titles = ("rows", "type fits", "coverage", "precision of answered types", "kids: gender fits", "lost as no product")
+    return table(titles, [[str(report["rows"]), *[number(report[key]) for key in keys]]])
+
+
+def tree_line(report: dict[str, Any]) -> str:
+    tree = report["hierarchy"]
+    return (
+        f"Tree: answers consistent {tree['answers_consistent']:.4f}, best guesses consistent "
+        f"{tree['guesses_consistent']:.4f}, answered at some level {tree['answered_at_some_level']:.3f}."
+    )
+
+
+def domain_table(report: dict[str, Any]) -> str:
+    """Pictures that show no product, by kind: taken for one, and answered all the same."""
+    rows = [(kind, number(row["taken"]), number(row["answered"])) for kind, row in report["kinds"].items()]
+    rows.append(("all", number(report["taken"]), number(report["answered"])))
+    return table(("kind", "taken for a product", f"{report['attribute']} answered"), rows)
+
+
+def text_of(report: dict[str, Any]) -> str:
+    """The whole report of one split for the terminal."""
+    if report["kind"] == "non-products":
+        title = f"{report['bundle']} {report['version']} on {report['rows']} drawn pictures of no product"
+        return "\n\n".join([title, domain_table(report)])
+    title = f"{report['bundle']} {report['version']} on {report['data']}, {report['split']}: {report['rows']} rows"
+    if report["kind"] == "photos":
+        labels = table(
+            ("label", "type fits"), [(name, number(share)) for name, share in report["type_fits_by_label"].items()]
+        )
+        return "\n\n".join([title, photo_table(report), spread_table(report), labels, tree_line(report)])
+    return "\n\n".join([title, catalogue_table(report), spread_table(report), tree_line(report)])

@@ -1,0 +1,100 @@
+"""How sure a bundle has to be: temperatures, thresholds and the photo factor of a network, from val alone.
+
+On own photos the promise is kept by the photo factor rather than by a higher threshold: a threshold that is safe on
+photos would silence three in four catalogue pictures that are answered rightly (measured, see LOG.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from model.bundle import Bundle, Calibration
+from model.nets.network import PHOTO_HEAD
+from model.taxonomy import Taxonomy
+from train.data.dataset import CatalogueSplit, PhotoSplit
+from train.data.loss import UNKNOWN
+from train.data.options import Options
+from train.evaluation.calibrate import (
+    DEFAULT_PRECISION,
+    PHOTO_FACTORS,
+    Clusters,
+    choose_threshold,
+    cluster_numbers,
+    fit_photo_factor,
+    fit_scores,
+    floor_of,
+    order_tree,
+    safe_share,
+)
+from train.evaluation.evaluator import Scores, fitting
+from train.evaluation.inference import Logits, logits_of, tree_scores
+from train.evaluation.measure import Bools, Floats
+
+
+def calibrate(bundle: Bundle, val: CatalogueSplit, own: PhotoSplit | None, options: Options) -> Bundle:
+    """The bundle with its calibration and photo factor, fitted with the weights as they are stored.
+
+    `val` and `own` are the catalogue's and the photos' validation splits at the bundle's size; of the
+    `options`, the precisions and margins count.
+    """
+    network, taxonomy = bundle.network(), bundle.taxonomy
+    logits = logits_of(network, val.pixels)
+    groups = cluster_numbers([item.group for item in val.items])
+    heads = {name: fit_scores(logits[name], val.targets[name], groups) for name in taxonomy.attributes}
+    photo_logits = logits_of(network, own.pixels) if own else None
+    factor = 1.0
+    if own and photo_logits:
+        chance = 1 / (1 + np.exp(-photo_logits[PHOTO_HEAD][:, 0].astype(np.float64)))
+        factor = fit_photo_factor(photo_logits[own.leaf], chance, own.types, heads[own.leaf])
+    scores = tree_scores(logits, taxonomy, heads, factor)
+    calibration = _with_thresholds(heads, val, scores, groups, taxonomy, options)
+    if own and photo_logits:
+        factor = safe_factor(factor, calibration, own, photo_logits, taxonomy)
+    return replace(bundle, calibration=calibration, photo_factor=factor)
+
+
+def _with_thresholds(
+    heads: Mapping[str, Calibration],
+    split: CatalogueSplit,
+    scores: Scores,
+    groups: Clusters,
+    taxonomy: Taxonomy,
+    options: Options,
+) -> dict[str, Calibration]:
+    found = {}
+    for name, rows in scores.items():
+        known = split.targets[name] != UNKNOWN
+        right = np.asarray(rows[known].argmax(axis=1) == split.targets[name][known])
+        asked = options.precisions.get(name, DEFAULT_PRECISION)
+        needed = asked + options.margins.get(name, 0.0)
+        floor = floor_of(name, taxonomy.levels)
+        threshold = choose_threshold(right, rows[known].max(axis=1), groups[known], needed, floor)
+        found[name] = replace(heads.get(name) or heads[taxonomy.levels[0]], threshold=threshold, precision=asked)
+    return order_tree(found, taxonomy.levels)
+
+
+def safe_factor(
+    lowest: float, calibration: Mapping[str, Calibration], photos: PhotoSplit, logits: Logits, taxonomy: Taxonomy
+) -> float:
+    """The smallest factor from `lowest` on with which the deepest level's threshold is safe on own photos, too.
+
+    Where none is, for want of photos or of a network that knows them, the one that comes nearest.
+    """
+    senders = cluster_numbers([photo.sender for photo in photos.photos])
+    leaf = calibration[photos.leaf]
+
+    def safety(factor: float) -> float:
+        right, confidence = fitting(photos, tree_scores(logits, taxonomy, calibration, factor))
+        return _safety(right, confidence, senders, leaf.threshold)
+
+    factors = [float(factor) for factor in PHOTO_FACTORS if factor >= lowest]
+    safe = (factor for factor in factors if safety(factor) >= leaf.precision)
+    return next(safe, max(factors, key=safety))
+
+
+def _safety(right: Bools, confidence: Floats, clusters: Clusters, threshold: float) -> float:
+    kept = confidence >= threshold
+    return safe_share(right[kept], clusters[kept]) if kept.any() else 0.0

@@ -1,0 +1,62 @@
+"""Bring a job's picture here, wherever its address points: the web, a caller's bucket, our own uploads."""
+
+from __future__ import annotations
+
+import posixpath
+
+from core.errors import FetchBlocked, InvalidAddress
+from core.net.http import Fetched, GuardedClient
+from core.net.urls import DEFAULT_PORTS, Address
+from core.settings import Settings
+from core.storage.s3 import LazyS3Client, make_s3_client, read_object
+from core.storage.uploads import Storage
+
+
+class Fetcher:
+    """Fetches by scheme, each within the same limit of bytes. Thread-safe; the client is the caller's to close."""
+
+    def __init__(self, settings: Settings, storage: Storage, client: GuardedClient) -> None:
+        self._settings = settings
+        self._storage = storage
+        self._client = client
+        self._s3 = LazyS3Client(lambda: make_s3_client(settings.s3))
+
+    def fetch(self, address: str, *, is_upload: bool) -> Fetched:
+        """Fetch the file at the address.
+
+        is_upload: the address was made by our storage for this very job; never true for one that a caller wrote.
+        Raises FetchBlocked, FetchFailed, FetchTimeout, NotFound, AccessDenied, ImageTooLarge, StorageUnavailable.
+        """
+        max_bytes = self._settings.fetch.max_bytes
+        if is_upload:
+            return Fetched(self._storage.get(address, max_bytes), None, address)
+        try:
+            parsed = Address.parse(address)
+        except InvalidAddress as error:
+            raise FetchBlocked(error.message) from None
+        if parsed.scheme in DEFAULT_PORTS:
+            return self._client.get(address)
+        self._check_s3(parsed)
+        body, content_type = read_object(self._s3.get(), parsed.host, parsed.path, max_bytes)
+        return Fetched(body, content_type, address)
+
+    def _check_s3(self, address: Address) -> None:
+        fetch = self._settings.fetch
+        if address.scheme != "s3" or "s3" not in fetch.schemes:
+            raise FetchBlocked(f"Addresses with the scheme {address.scheme} may not be fetched here.")
+        # The worker's own rights reach all uploads: without this, one owner could name another's file. Stores may take
+        # `a//b` and `a/../b` for other keys than they are written, so those must be allowed, too.
+        keys = {address.path, posixpath.normpath("/" + address.path).lstrip("/")}
+        is_allowed = all(any(_covers(entry, address.host, key) for entry in fetch.allow_s3) for key in keys)
+        if not is_allowed or any(self._is_in_uploads(address.host, key) for key in keys):
+            raise FetchBlocked("This bucket may not be read: ask the operator to allow it, or use a presigned address.")
+
+    def _is_in_uploads(self, bucket: str, key: str) -> bool:
+        storage = self._settings.storage
+        return storage.kind == "s3" and bucket == storage.bucket and key.startswith(storage.prefix)
+
+
+def _covers(entry: str, bucket: str, key: str) -> bool:
+    """Whether an entry of `allow_s3` (`*`, `bucket` or `bucket/prefix`) holds for the key in the bucket."""
+    allowed, _, prefix = entry.partition("/")
+    return entry == "*" or (allowed == bucket and key.startswith(prefix))
