@@ -64,7 +64,7 @@ def told_plainly(*expected: type[Exception]) -> Iterator[None]:
     "--metrics-port",
     type=click.IntRange(1, 65533),
     envvar="ENRICH_METRICS__PORT",
-    help="Serve the interactive worker's metrics here, the bulk worker's and the courier's on the next two ports.",
+    help="Serve the interactive worker's metrics here, the bulk worker's and the dispatcher's on the next two ports.",
 )
 def up(data_dir: Path, port: int, host: str, metrics_port: int | None) -> None:
     """Start the whole service on this machine; Ctrl-C stops it.
@@ -119,7 +119,7 @@ def worker(lane: str | None) -> None:
 
 
 @cli.command()
-def courier() -> None:
+def dispatcher() -> None:
     """Send webhooks, and sweep: publish again what the queue lost, free what dead workers held."""
     from core.startup_errors import StartError
     from dispatcher.main import run
@@ -356,7 +356,7 @@ def _cell(value: object) -> str:
     return "-" if value is None else ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-OURS = frozenset({"api", "courier", "deploy", "jobs", "model", "train", "worker"})
+OURS = frozenset({"api", "dispatcher", "deploy", "jobs", "model", "train", "worker"})
 
 
 def main() -> None:

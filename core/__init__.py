@@ -1,4 +1,4 @@
 """The record that all processes share: settings, tables, the state machine, the queue, storage, safe fetching.
 
-Imports nothing of ours; `api`, `worker` and `courier` all stand on it.
+Imports nothing of ours; `api`, `worker` and `dispatcher` all stand on it.
 """

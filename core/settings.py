@@ -30,7 +30,7 @@ class DatabaseSettings(_Group):
     pool_size: int = Field(4, ge=1, le=64, description="connections per process")
     connect_timeout_s: int = Field(5, ge=1, description="how long to wait for a connection")
     answer_timeout_s: Seconds = Field(
-        10, description="how long worker and courier wait for the answer to a statement; then they try again"
+        10, description="how long worker and dispatcher wait for the answer to a statement; then they try again"
     )
 
 
@@ -134,7 +134,7 @@ class WorkerSettings(_Group):
     heartbeat_file: Path | None = Field(None, description="touched while the worker is well; for probes")
 
 
-class CourierSettings(_Group):
+class DispatcherSettings(_Group):
     """The process that sweeps, and sends webhooks."""
 
     sweep_every_s: Seconds = Field(2, description="pause between two sweeps")
@@ -142,7 +142,7 @@ class CourierSettings(_Group):
         10, description="a queued job is published again when the queue lost it this long ago"
     )
     sweep_limit: int = Field(1000, ge=1, description="most rows that one sweep publishes")
-    heartbeat_file: Path | None = Field(None, description="touched while the courier's loops are well; for probes")
+    heartbeat_file: Path | None = Field(None, description="touched while the dispatcher's loops are well; for probes")
 
 
 class WebhookSettings(_Group):
@@ -163,12 +163,12 @@ class WebhookSettings(_Group):
     max_retry_after_s: Seconds = Field(86_400, description="longest `Retry-After` that is honoured")
     disable_after_s: Seconds = Field(432_000, description="an endpoint that only fails for so long is disabled")
     rotation_overlap_s: Seconds = Field(86_400, description="how long a replaced secret stays valid")
-    max_concurrency: int = Field(8, ge=1, description="attempts at one endpoint at a time, per courier")
-    max_rate_per_s: int = Field(100, ge=1, description="attempts per second at one endpoint, per courier")
-    threads: int = Field(64, ge=2, description="attempts at a time in all, per courier")
+    max_concurrency: int = Field(8, ge=1, description="attempts at one endpoint at a time, per dispatcher")
+    max_rate_per_s: int = Field(100, ge=1, description="attempts per second at one endpoint, per dispatcher")
+    threads: int = Field(64, ge=2, description="attempts at a time in all, per dispatcher")
     max_endpoints: int = Field(50, ge=1, description="endpoints of one owner")
     keep_days: float = Field(30, gt=0, description="events, deliveries and attempts are deleted after so many days")
-    grace_s: Seconds = Field(20, description="limit from SIGTERM to the courier's exit")
+    grace_s: Seconds = Field(20, description="limit from SIGTERM to the dispatcher's exit")
 
 
 class ApiSettings(_Group):
@@ -193,9 +193,9 @@ class ApiSettings(_Group):
 
 
 class MetricsSettings(_Group):
-    """Where worker and courier can be scraped; the API answers at its own port."""
+    """Where worker and dispatcher can be scraped; the API answers at its own port."""
 
-    host: str = Field("127.0.0.1", description="address on which worker and courier serve `/metrics`")
+    host: str = Field("127.0.0.1", description="address on which worker and dispatcher serve `/metrics`")
     port: int | None = Field(
         None,
         ge=1,
@@ -226,7 +226,7 @@ class Settings(BaseSettings):
     decode: DecodeSettings = DecodeSettings()
     jobs: JobSettings = JobSettings()
     worker: WorkerSettings = WorkerSettings()
-    courier: CourierSettings = CourierSettings()
+    dispatcher: DispatcherSettings = DispatcherSettings()
     webhooks: WebhookSettings = WebhookSettings()
     api: ApiSettings = ApiSettings()
     metrics: MetricsSettings = MetricsSettings()

@@ -1,4 +1,4 @@
-"""The state of the queue and of the record as gauges: read every few seconds, by every courier for itself.
+"""The state of the queue and of the record as gauges: read every few seconds, by every dispatcher for itself.
 
 What could not be read is told as NaN rather than as it was last: Redis's part while Redis is away, Postgres's part
 while Postgres is, and all of it when the reading hangs. Every statement is bounded: a backlog of a million rows costs a
@@ -25,7 +25,7 @@ from core.telemetry.metrics import (
     ENDPOINT_STATES,
     LANES,
     WAITING_STATUSES,
-    CourierMetrics,
+    DispatcherMetrics,
 )
 
 log = get_logger(__name__)
@@ -63,8 +63,8 @@ _PENDING = text("""
 """)
 
 # The loose index scan of dispatcher/webhooks/delivery_queue.py, which the deliverer makes every second: one look for
-# each endpoint that has
-# something pending, and of that its oldest entry which no courier has in hand (those in hand are a few per endpoint).
+# each endpoint with pending deliveries, at its oldest entry that no dispatcher has in hand (those in hand are a few per
+# endpoint).
 _LAG = text("""
     WITH RECURSIVE waiting AS (
         (SELECT endpoint_id FROM webhook_delivery WHERE status = 'pending' ORDER BY endpoint_id LIMIT 1)
@@ -96,7 +96,7 @@ class Readings:
 
     def __init__(
         self,
-        metrics: CourierMetrics,
+        metrics: DispatcherMetrics,
         sessions: Sessions,
         publisher: Publisher,
         clock: Callable[[], float] = time.monotonic,
@@ -142,7 +142,7 @@ class Readings:
         is_fresh = self._clock() - read_at < STALE_AFTER_S
         return values.get(key, math.nan) if is_fresh else math.nan
 
-    def _offer(self, metrics: CourierMetrics) -> None:
+    def _offer(self, metrics: DispatcherMetrics) -> None:
         for lane in LANES:
             self._set(metrics.queue_depth.labels(lane), "queue", ("depth", lane))
             self._set(metrics.queue_in_flight.labels(lane), "queue", ("in_flight", lane))

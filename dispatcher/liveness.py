@@ -1,7 +1,7 @@
-"""Whether the courier's loops still turn, told to probes by a file.
+"""Whether the dispatcher's loops still turn, told to probes by a file.
 
 A loop is well while it waits, and while its round does not take longer than any round may. Servers that are away make
-no loop unwell: a courier that is started anew would not find them either.
+no loop unwell: a dispatcher that is started anew would not find them either.
 """
 
 from __future__ import annotations

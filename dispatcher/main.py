@@ -1,4 +1,4 @@
-"""The courier's process: loops in threads, ended by SIGTERM or SIGINT, that outlive Redis's and Postgres's absences."""
+"""The dispatcher process: loops in threads that survive outages of Redis and Postgres and end on SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from core.jobs.queue import Publisher, QueueUnavailable
 from core.settings import Settings
 from core.telemetry.heartbeat import Heartbeat
 from core.telemetry.logs import configure_logs, get_logger
-from core.telemetry.metrics import CourierMetrics
+from core.telemetry.metrics import DispatcherMetrics
 from core.telemetry.metrics_server import metrics_served
 from core.telemetry.tracing import Tracing, open_tracing
 from core.webhooks.events import CHANNEL
@@ -31,29 +31,29 @@ log = get_logger(__name__)
 
 PURGE_EVERY_S = 600.0
 LONGEST_PURGE_S = 1800.0
-"""Deleting millions of events takes its time; the courier is well all the while."""
+"""Deleting millions of events takes its time; the dispatcher is well all the while."""
 
 
 def run(settings: Settings) -> int:
     """Runs until told to stop; answers the exit status: 1 when a loop ended by a fault of ours. Raises StartError."""
-    configure_logs(settings, "courier")
-    tracing = open_tracing(settings.tracing, "courier")
+    configure_logs(settings, "dispatcher")
+    tracing = open_tracing(settings.tracing, "dispatcher")
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     with contextlib.ExitStack() as stack:
-        metrics = CourierMetrics()
+        metrics = DispatcherMetrics()
         stack.callback(tracing.close)
         loops = _open_loops(settings, metrics, tracing, stopping, stack)
         stack.enter_context(metrics_served(settings.metrics, metrics.registry))
         has_crashed = _run_all(stopping, loops)
-    log.info("courier_stopped")
+    log.info("dispatcher_stopped")
     return 1 if has_crashed else 0
 
 
 def _open_loops(
     settings: Settings,
-    metrics: CourierMetrics,
+    metrics: DispatcherMetrics,
     tracing: Tracing,
     stopping: threading.Event,
     stack: contextlib.ExitStack,
@@ -63,19 +63,19 @@ def _open_loops(
     for close in (engine.dispose, publisher.close, client.close):
         stack.callback(close)
     sessions = make_sessions(engine)
-    pulse = Pulse(Heartbeat(settings.courier.heartbeat_file), {"purge": LONGEST_PURGE_S})
+    pulse = Pulse(Heartbeat(settings.dispatcher.heartbeat_file), {"purge": LONGEST_PURGE_S})
     deliverer = Deliverer(settings.webhooks, sessions, Sender(client, settings.webhooks), metrics, pulse, tracing)
     listener = Listener(direct_url(settings), CHANNEL, heard=lambda _: deliverer.wake(), connected=deliverer.wake)
     stack.callback(listener.close)
     listener.start()
     sweeper = Sweeper(settings, sessions, publisher, metrics=metrics)
-    log.info("courier_started", sweep_every_s=settings.courier.sweep_every_s)
+    log.info("dispatcher_started", sweep_every_s=settings.dispatcher.sweep_every_s)
 
     def again(step: Callable[[], object], every_s: float, name: str) -> Callable[[], None]:
         return lambda: loop(step, stopping, every_s, name, pulse)
 
     loops: dict[str, Callable[[], None]] = {
-        "sweeper": again(sweeper.sweep, settings.courier.sweep_every_s, "sweep"),
+        "sweeper": again(sweeper.sweep, settings.dispatcher.sweep_every_s, "sweep"),
         "purger": again(lambda: purge(sessions, settings.webhooks), PURGE_EVERY_S, "purge"),
         "deliverer": lambda: deliverer.run(stopping),
         "pulse": lambda: pulse.run(stopping),
@@ -93,7 +93,7 @@ def _run_all(stopping: threading.Event, loops: dict[str, Callable[[], None]]) ->
     def keep(name: str, run_loop: Callable[[], None]) -> None:
         try:
             run_loop()
-        except Exception:  # whatever starts this process starts it anew; half a courier would go unnoticed
+        except Exception:  # whatever starts this process starts it anew; half a dispatcher would go unnoticed
             log.exception("loop_crashed", loop=name)
             crashed.set()
             stopping.set()

@@ -2,7 +2,7 @@
 
 A queued job is lost when its message was published more than `lost_after_s` before the message now at the list's tail
 (the list is first in, first out, so ours must have left it), or when the list has been empty that long. A healthy
-backlog, however old, is therefore never multiplied. Sweeps of several couriers exclude each other by an advisory lock.
+backlog, however old, is therefore never multiplied. An advisory lock lets only one dispatcher sweep at a time.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from core.jobs.queue import Publisher, QueueState, QueueUnavailable
 from core.settings import Settings
 from core.states import Lane, Status
 from core.telemetry.logs import get_logger
-from core.telemetry.metrics import CourierMetrics
+from core.telemetry.metrics import DispatcherMetrics
 
 log = get_logger(__name__)
 
@@ -50,9 +50,9 @@ class Sweeper:
         sessions: Sessions,
         publisher: Publisher,
         clock: Callable[[], float] = time.monotonic,
-        metrics: CourierMetrics | None = None,
+        metrics: DispatcherMetrics | None = None,
     ) -> None:
-        self._metrics = metrics or CourierMetrics()
+        self._metrics = metrics or DispatcherMetrics()
         self._settings = settings
         self._sessions = sessions
         self._publisher = publisher
@@ -61,7 +61,7 @@ class Sweeper:
         self._lenient_until = -math.inf
 
     def sweep(self) -> Swept | None:
-        """One round; None when another courier holds the lock. Raises QueueUnavailable after the leases were freed."""
+        """Runs one round; None if another dispatcher holds the lock. Raises QueueUnavailable after freeing leases."""
         outcome = "failed"
         try:
             swept = self._sweep()
@@ -90,7 +90,7 @@ class Sweeper:
     def _free(self, session: Session) -> tuple[int, int]:
         if self._clock() < self._lenient_until:
             return 0, 0
-        return free_expired(session, self._settings.jobs.max_crashes, self._settings.courier.sweep_limit)
+        return free_expired(session, self._settings.jobs.max_crashes, self._settings.dispatcher.sweep_limit)
 
     def _publish_lost(self, lane: Lane) -> int:
         state = self._publisher.look(lane)
@@ -126,7 +126,7 @@ class Sweeper:
             select(Job.id, Job.published_at)
             .where(Job.lane == lane, Job.status == Status.QUEUED, or_(never_sent, *self._is_lost(lane, state)))
             .order_by(Job.created_at)
-            .limit(self._settings.courier.sweep_limit)
+            .limit(self._settings.dispatcher.sweep_limit)
             .with_for_update(skip_locked=True)
         )
         rows = session.execute(lost).all()
@@ -138,12 +138,12 @@ class Sweeper:
         return job_ids, sum(row.published_at is not None for row in rows)
 
     def _is_lost(self, lane: Lane, state: QueueState) -> list[ColumnElement[bool]]:
-        patience = dt.timedelta(seconds=self._settings.courier.lost_after_s)
+        patience = dt.timedelta(seconds=self._settings.dispatcher.lost_after_s)
         if state.oldest_published_at is not None:
             self._empty_since.pop(lane, None)
             return [Job.published_at < state.oldest_published_at - patience]
         empty_for_s = self._clock() - self._empty_since.setdefault(lane, self._clock())
-        if empty_for_s < self._settings.courier.lost_after_s:
+        if empty_for_s < self._settings.dispatcher.lost_after_s:
             return []
         return [Job.published_at < dt.datetime.now(dt.UTC) - patience]
 

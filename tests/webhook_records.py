@@ -27,14 +27,14 @@ CLOCKS: dict[type[Any], tuple[str, ...]] = {
     WebhookEvent: ("created_at",),
     WebhookSecret: ("previous_until",),
 }
-"""Every moment that the courier compares with the present."""
+"""Every moment that the dispatcher compares with the present."""
 
 
 def advance(sessions: Sessions, **time: float) -> None:
     """Lets time pass for all webhooks, as `timedelta` takes it: moves every moment of theirs into the past."""
     step = cast(literal(dt.timedelta(**time)), Interval)
     with sessions.begin() as session:
-        # In the order in which the courier writes, so that none waits for the other.
+        # In the order in which the dispatcher writes, so that none waits for the other.
         session.execute(
             text("LOCK TABLE webhook_delivery, webhook_endpoint, webhook_event, webhook_secret IN EXCLUSIVE MODE")
         )

@@ -46,8 +46,8 @@ class UpOptions:
     Args:
         front_door: the command that starts `enrich`; children are started with it.
         host: address that the API listens on.
-        metrics_port: the interactive worker's; the bulk worker and the courier have the next two. None: no metrics but
-            the API's.
+        metrics_port: the interactive worker's; the bulk worker and the dispatcher use the next two ports. None serves
+            the API's metrics only.
     """
 
     front_door: Sequence[str]
@@ -57,7 +57,7 @@ class UpOptions:
     metrics_port: int | None = None
 
     @property
-    def courier_metrics_port(self) -> int | None:
+    def dispatcher_metrics_port(self) -> int | None:
         return None if self.metrics_port is None else self.metrics_port + len(LANES)
 
 
@@ -172,9 +172,9 @@ class Up:
                 self._api(environment),
                 *lane_children(self.options.front_door, environment, data_dir / "run", self.options.metrics_port),
                 Child(
-                    "courier",
-                    [*self.options.front_door, "courier"],
-                    with_metrics_port(environment, self.options.courier_metrics_port),
+                    "dispatcher",
+                    [*self.options.front_door, "dispatcher"],
+                    with_metrics_port(environment, self.options.dispatcher_metrics_port),
                 ),
             ],
             console=self.console,
@@ -207,7 +207,9 @@ class Up:
             access = f"a key is asked for (-H 'Authorization: Bearer KEY'); this makes one: {make}"
         metrics = f"{address}/metrics"
         if self.options.metrics_port is not None:
-            metrics += f", and ports {self.options.metrics_port} to {self.options.courier_metrics_port} for the others"
+            metrics += (
+                f", and ports {self.options.metrics_port} to {self.options.dispatcher_metrics_port} for the others"
+            )
         self.console.say(
             f"ready in {seconds:.1f} s: open {address}\n"
             f"  try    curl -F file=@photo.jpg -H 'Prefer: wait=30' {address}/v1/jobs\n"

@@ -158,7 +158,7 @@ class WebhookDelivery(Base):
 
     __table_args__ = (
         CheckConstraint(f"status in ({', '.join(repr(s.value) for s in DeliveryStatus)})", name="status"),
-        # What the courier looks for: small, however many deliveries are done.
+        # What the dispatcher looks for: small, however many deliveries are done.
         Index(
             "ix_webhook_delivery_pending",
             "endpoint_id",

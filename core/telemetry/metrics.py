@@ -109,7 +109,7 @@ class ApiMetrics:
             "enrich_jobs_accepted_total", "New jobs, by an address or with a file.", "lane", "kind"
         )
         self.publish_failed = registry.counter(
-            "enrich_publish_failed_total", "Jobs whose message the queue did not take; the courier sends it later."
+            "enrich_publish_failed_total", "Jobs whose message the queue did not take; the dispatcher sends it later."
         )
         self.waiting_requests = registry.gauge(
             "enrich_waiting_requests", "Requests that wait for the end of a job now."
@@ -181,11 +181,11 @@ class WorkerMetrics:
             self.jobs_finished.labels(lane, "failed", code)
 
 
-class CourierMetrics:
-    """The courier's, which is always on: beside its own work it tells the state of the queue and of the record."""
+class DispatcherMetrics:
+    """The dispatcher's, which is always on: beside its own work it tells the state of the queue and of the record."""
 
     def __init__(self, registry: Registry | None = None) -> None:
-        registry = registry or Registry("courier")
+        registry = registry or Registry("dispatcher")
         self.registry = registry
         self.queue_depth = registry.gauge("enrich_queue_depth", "Messages in the lane's list in Redis.", "lane")
         self.queue_in_flight = registry.gauge(
@@ -200,7 +200,7 @@ class CourierMetrics:
             "enrich_jobs", "Jobs in the record that have not ended; counted up to a million.", "lane", "status"
         )
         self.sweeps = registry.counter(
-            "enrich_sweeps_total", "Rounds of the sweeper; `skipped`: another courier was at it.", "outcome"
+            "enrich_sweeps_total", "Rounds of the sweeper; `skipped`: another dispatcher was at it.", "outcome"
         )
         self.jobs_republished = registry.counter(
             "enrich_jobs_republished_total", "Jobs that were published again because the queue had lost them."
@@ -239,7 +239,7 @@ def job_error_codes() -> list[str]:
 
 def definitions() -> list[Definition]:
     """All metrics of all processes."""
-    sets = (ApiMetrics(), WorkerMetrics(), CourierMetrics())
+    sets = (ApiMetrics(), WorkerMetrics(), DispatcherMetrics())
     return [definition for each in sets for definition in each.registry.definitions]
 
 

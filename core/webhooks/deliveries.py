@@ -22,7 +22,7 @@ from core.db.webhook_models import (
 )
 from core.errors import DeliveryNotFound, EndpointDisabled
 from core.webhooks import endpoints
-from core.webhooks.events import wake_courier
+from core.webhooks.events import wake_dispatcher
 from core.webhooks.serializers import attempt_document, delivery_document
 
 
@@ -139,7 +139,7 @@ def _start_again(session: Session, conditions: Sequence[ColumnElement[bool]]) ->
         .execution_options(synchronize_session=False)
     )
     started = session.scalars(statement.returning(WebhookDelivery.id)).all()
-    wake_courier(session)
+    wake_dispatcher(session)
     return len(started)
 
 

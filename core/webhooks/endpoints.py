@@ -29,7 +29,7 @@ from core.errors import (
 from core.net.ssrf_guard import Guard
 from core.net.urls import DEFAULT_PORTS, Address
 from core.webhooks import secrets
-from core.webhooks.events import wake_courier
+from core.webhooks.events import wake_dispatcher
 
 DELETED_AT_ONCE = 1000
 """Deliveries per transaction."""
@@ -141,7 +141,7 @@ def release_waiting(session: Session, endpoint_ids: Sequence[uuid.UUID]) -> None
         .values(next_attempt_at=WebhookDelivery.created_at)
         .execution_options(synchronize_session=False)
     )
-    wake_courier(session)
+    wake_dispatcher(session)
 
 
 def delete(sessions: Sessions, owner_id: str, endpoint_id: uuid.UUID) -> None:

@@ -25,7 +25,7 @@ from core.states import Status
 from core.webhooks import secrets
 
 CHANNEL = "enrich_webhook"
-"""NOTIFY channel on which the courier is told that something is due."""
+"""NOTIFY channel on which the dispatcher is told that something is due."""
 
 MAX_BODY_BYTES = 20_000
 """Beyond it the event only says where to read the job: receivers and their proxies have limits."""
@@ -103,11 +103,11 @@ def record(
         for endpoint_id, url in targets
     ]
     session.execute(insert(WebhookDelivery), deliveries)
-    wake_courier(session)
+    wake_dispatcher(session)
     return [each["id"] for each in deliveries if isinstance(each["id"], uuid.UUID)]
 
 
-def wake_courier(session: Session) -> None:
+def wake_dispatcher(session: Session) -> None:
     """Says, once this transaction is committed, that something may be due."""
     session.execute(select(func.pg_notify(CHANNEL, "")))
 
@@ -135,7 +135,7 @@ def _one_off(session: Session, owner_id: str, key_id: str, url: str) -> uuid.UUI
     known = select(WebhookEndpoint.id).where(
         WebhookEndpoint.secret_id == secret_id, WebhookEndpoint.url == origin, WebhookEndpoint.is_one_off.is_(True)
     )
-    # A share of the row, as the delivery's foreign key will take: the courier's purger may be about to delete it.
+    # A share of the row, as the delivery's foreign key will take: the dispatcher's purger may be about to delete it.
     known = known.with_for_update(read=True, key_share=True)
     if (found := session.scalar(known)) is not None:
         return found

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 
 from core.settings import (
-    CourierSettings,
+    DispatcherSettings,
     JobSettings,
     QueueSettings,
     WorkerSettings,
 )
 from core.states import Lane
 
-_JOBS, _QUEUE, _WORKER, _COURIER = JobSettings(), QueueSettings(), WorkerSettings(), CourierSettings()
+_JOBS, _QUEUE, _WORKER, _DISPATCHER = JobSettings(), QueueSettings(), WorkerSettings(), DispatcherSettings()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +51,8 @@ class Assumptions:
     bulk: Worker = Worker(images_per_s=366, slots=2, image_s=0.1, chunk=_QUEUE.chunk_size)
     lease_s: float = _JOBS.lease_s
     renew_every_s: float = _JOBS.renew_every_s
-    sweep_every_s: float = _COURIER.sweep_every_s
-    sweep_limit: int = _COURIER.sweep_limit
+    sweep_every_s: float = _DISPATCHER.sweep_every_s
+    sweep_limit: int = _DISPATCHER.sweep_limit
     visibility_timeout_s: float = _QUEUE.visibility_timeout_s
     grace_s: float = _WORKER.grace_s
     # `enrich up` on this project's two cores says "interactive ready in 14.9 s"; loading torch is most of it.

@@ -1,4 +1,4 @@
-"""One picture through the built images: api, courier and worker run from their images' files, as their user.
+"""One picture through the built images: api, dispatcher and worker run from their images' files, as their user.
 
     python -m deploy.images.trial [--worker asset-enrichment-worker:gpu]        as root, after `make images`
 
@@ -50,13 +50,15 @@ def main(api_image: str, worker_image: str) -> None:
         prepare(api_root, settings)
         key = output_of(api_root, settings, "keys", "create", "--owner", "trial", "--name", "trial")
         api = stack.enter_context(running("api", api_root, settings, folder, "api"))
-        courier = stack.enter_context(running("courier", api_root, settings, folder, "courier"))
+        dispatcher = stack.enter_context(running("dispatcher", api_root, settings, folder, "dispatcher"))
         worker = stack.enter_context(running("worker", worker_root, settings, folder, "worker"))
-        started = (api, courier, worker)
+        started = (api, dispatcher, worker)
         wait_until("the api is healthy", lambda: api_root.is_healthy(api.pid, settings), *started)
         wait_until("the worker is healthy", lambda: worker_root.is_healthy(worker.pid, settings), *started)
-        for name, process in (("api", api), ("courier", courier), ("worker", worker)):
-            click.echo(f"{name}: healthy, {identity(process)}" if name != "courier" else f"{name}: {identity(process)}")
+        for name, process in (("api", api), ("dispatcher", dispatcher), ("worker", worker)):
+            click.echo(
+                f"{name}: healthy, {identity(process)}" if name != "dispatcher" else f"{name}: {identity(process)}"
+            )
         serve_one(f"http://127.0.0.1:{port}", key, folder)
 
 

@@ -1,6 +1,6 @@
 """The queries' recurring parts.
 
-Gauges that every courier or worker tells for itself are reduced by `max`, so that two couriers count nothing twice.
+Gauges that every dispatcher or worker exports are reduced by `max`, so that two dispatchers count nothing twice.
 """
 
 from __future__ import annotations

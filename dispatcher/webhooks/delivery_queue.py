@@ -114,7 +114,7 @@ def find_waiting(session: Session, rest_after: int) -> list[Waiting]:
 
 
 def claim(session: Session, takes: Sequence[Take], lease_s: float) -> list[Due]:
-    """Takes deliveries for `lease_s` seconds; what another courier holds is left to it."""
+    """Takes deliveries for `lease_s` seconds; what another dispatcher holds is left to it."""
     due = [take for take in takes if not take.is_probe]
     probes = [take for take in takes if take.is_probe]
     return [

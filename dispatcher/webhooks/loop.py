@@ -15,7 +15,7 @@ from core.db.engine import Sessions
 from core.settings import WebhookSettings
 from core.telemetry.heartbeat import Heartbeat
 from core.telemetry.logs import about, get_logger
-from core.telemetry.metrics import CourierMetrics
+from core.telemetry.metrics import DispatcherMetrics
 from core.telemetry.tracing import Attributes, Tracing
 from core.webhooks.serializers import event_id
 from dispatcher.liveness import Pulse
@@ -49,12 +49,12 @@ class Deliverer:
         settings: WebhookSettings,
         sessions: Sessions,
         sender: Sender,
-        metrics: CourierMetrics | None = None,
+        metrics: DispatcherMetrics | None = None,
         pulse: Pulse | None = None,
         tracing: Tracing | None = None,
     ) -> None:
         self._tracing = tracing or Tracing()
-        self._metrics = metrics or CourierMetrics()
+        self._metrics = metrics or DispatcherMetrics()
         self._pulse = pulse or Pulse(Heartbeat(None))
         self._settings = settings
         self._sessions = sessions

@@ -1,7 +1,7 @@
 """How fast webhooks go out while some endpoints are dead: `python -m tests.bench.webhooks [--deliveries N] …`.
 
 Half of the dead endpoints refuse connections, the other half take them and never answer. All deliveries wait when the
-courier starts; half-way it gets `kill -9`, and another takes over. Ends with one line of figures.
+dispatcher starts; half-way it gets `kill -9`, and another takes over. Ends with one line of figures.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def main(deliveries: int, count: int, dead: int) -> None:
 
 
 def measure(settings: Settings, deliveries: int, count: int, dead: int) -> dict[str, Any]:
-    """Fills the record, runs the courier twice, and reads what arrived."""
+    """Fills the record, runs the dispatcher twice, and reads what arrived."""
     engine = make_engine(settings)
     sessions = make_sessions(engine)
     with _receiver() as port, contextlib.closing(_Counts(port)) as counts:
@@ -105,9 +105,9 @@ def _fill(sessions: Sessions, endpoint_ids: list[uuid.UUID], per_endpoint: int) 
 
 
 def _run(settings: Settings, counts: _Counts, until: int, *, kill: bool = False) -> dict[str, Any]:
-    """A courier until the healthy endpoints have `until` in all. Timed from its first delivery on."""
+    """A dispatcher until the healthy endpoints have `until` in all. Timed from its first delivery on."""
     before = counts.distinct()
-    with running(settings, "courier") as child:
+    with running(settings, "dispatcher") as child:
         wait_until(lambda: counts.distinct() > before, 60, "the first delivery")
         began, at_first = time.monotonic(), counts.distinct()
         rss_start = _rss_mib(child.pid)

@@ -30,17 +30,17 @@ from core.settings import (
 from tests.processes import ROOT, environment, stop, wait_for_api, wait_for_file
 from train.synthetic.tiny import make_tiny_bundle
 
-KINDS = ("worker", "courier", "api", "redis", "postgres")
+KINDS = ("worker", "dispatcher", "api", "redis", "postgres")
 COMMANDS = {
     "api": ("api",),
-    "courier": ("courier",),
+    "dispatcher": ("dispatcher",),
     "interactive": ("worker", "--lane", "interactive"),
     "bulk": ("worker", "--lane", "bulk"),
 }
 
 
 class Fleet:
-    """Postgres, Redis (without a file: a restart has lost everything), API, courier and both workers in `folder`."""
+    """Postgres, Redis (without a file: a restart has lost everything), API, dispatcher and both workers in `folder`."""
 
     def __init__(self, folder: Path, jobs: JobSettings) -> None:
         self.folder = folder

@@ -1,4 +1,4 @@
-"""What a process loads: the api and the courier must stay small, whoever adds an import."""
+"""What a process loads: the api and the dispatcher must stay small, whoever adds an import."""
 
 from __future__ import annotations
 

@@ -8,26 +8,26 @@ import sys
 from core.errors import JobError
 from core.telemetry.metrics import (
     ApiMetrics,
-    CourierMetrics,
+    DispatcherMetrics,
     WorkerMetrics,
     definitions,
     job_error_codes,
 )
 
 PROMISED = """
-courier enrich_queue_depth gauge lane
-courier enrich_queue_in_flight gauge lane
-courier enrich_queue_oldest_seconds gauge lane
-courier enrich_jobs gauge lane status
-courier enrich_sweeps_total counter outcome
-courier enrich_jobs_republished_total counter
-courier enrich_jobs_expired_total counter
-courier enrich_jobs_poisoned_total counter
-courier enrich_webhook_attempts_total counter outcome
-courier enrich_webhook_attempt_seconds histogram
-courier enrich_webhook_pending gauge
-courier enrich_webhook_lag_seconds gauge
-courier enrich_webhook_endpoints gauge state
+dispatcher enrich_queue_depth gauge lane
+dispatcher enrich_queue_in_flight gauge lane
+dispatcher enrich_queue_oldest_seconds gauge lane
+dispatcher enrich_jobs gauge lane status
+dispatcher enrich_sweeps_total counter outcome
+dispatcher enrich_jobs_republished_total counter
+dispatcher enrich_jobs_expired_total counter
+dispatcher enrich_jobs_poisoned_total counter
+dispatcher enrich_webhook_attempts_total counter outcome
+dispatcher enrich_webhook_attempt_seconds histogram
+dispatcher enrich_webhook_pending gauge
+dispatcher enrich_webhook_lag_seconds gauge
+dispatcher enrich_webhook_endpoints gauge state
 worker enrich_jobs_finished_total counter lane status code
 worker enrich_job_seconds histogram lane
 worker enrich_stage_seconds histogram stage
@@ -46,7 +46,7 @@ api enrich_publish_failed_total counter
 api enrich_waiting_requests gauge
 api enrich_build_info gauge version process
 worker enrich_build_info gauge version process
-courier enrich_build_info gauge version process
+dispatcher enrich_build_info gauge version process
 """
 
 
@@ -62,7 +62,7 @@ def test_each_says_what_it_means_in_a_sentence() -> None:
 
 
 def test_what_is_exposed_has_the_names_that_are_listed() -> None:
-    for made in (ApiMetrics(), WorkerMetrics(), CourierMetrics()):
+    for made in (ApiMetrics(), WorkerMetrics(), DispatcherMetrics()):
         exposed = {(family.name, family.type) for family in made.registry.collectors.collect()}
         for each in made.registry.definitions:
             assert (each.name.removesuffix("_total"), each.kind) in exposed

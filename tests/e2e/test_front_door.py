@@ -57,7 +57,7 @@ def test_predict_without_a_bundle_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_wrong_setting_is_named_without_a_traceback() -> None:
-    done = enrich("courier", ENRICH_DATABASE__POOL_SIZE="many")
+    done = enrich("dispatcher", ENRICH_DATABASE__POOL_SIZE="many")
     assert done.returncode == 2
     assert "database.pool_size" in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""The README's receivers, taken out of it and run: a real courier sends, they verify, also while a secret changes."""
+"""The documented receivers, extracted and run: a real dispatcher sends, they verify, also while a secret changes."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def send_test(sessions: Sessions, endpoint_id: uuid.UUID) -> None:
         make_test_event(session, session.get_one(WebhookEndpoint, endpoint_id))
 
 
-def test_the_receivers_verify_what_the_courier_sends_also_during_rotation(
+def test_the_receivers_verify_what_the_dispatcher_sends_also_during_rotation(
     settings: Settings, sessions: Sessions, command: list[str], tmp_path: Path
 ) -> None:
     port, log = free_port(), tmp_path / "receiver.log"
@@ -77,7 +77,7 @@ def test_the_receivers_verify_what_the_courier_sends_also_during_rotation(
     def delivered(count: int) -> bool:
         return statuses(sessions).count("delivered") == count
 
-    with running(settings, "courier"):
+    with running(settings, "dispatcher"):
         with receiving(command, old, port, log):
             send_test(sessions, endpoint_id)
             wait_until(lambda: delivered(1), 30, "the first event")
@@ -105,10 +105,12 @@ def verify(secret: str, event_id: str, timestamp: str, signatures: str, body: Pa
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl here")
-def test_the_shell_lines_verify_what_the_courier_sent(settings: Settings, sessions: Sessions, tmp_path: Path) -> None:
+def test_the_shell_lines_verify_what_the_dispatcher_sent(
+    settings: Settings, sessions: Sessions, tmp_path: Path
+) -> None:
     script, body = tmp_path / "verify.sh", tmp_path / "body"
     script.write_text(block("verify.sh"))
-    with Receiver() as receiver, running(settings, "courier"):
+    with Receiver() as receiver, running(settings, "dispatcher"):
         endpoint_id = new_endpoint(sessions, receiver.url())
         send_test(sessions, endpoint_id)
         wait_until(lambda: statuses(sessions) == ["delivered"], 30, "the event")

@@ -190,9 +190,9 @@ def test_every_process_can_be_scraped(service: Service, images: ImageServer) -> 
         worker = scrape(f"http://127.0.0.1:{METRICS_PORT + number}")
         assert_usual(worker, "worker")
         assert worker.label("enrich_jobs_in_progress", "lane") == {lane}
-    courier = scrape(f"http://127.0.0.1:{METRICS_PORT + 2}")
-    assert_usual(courier, "courier")
-    assert courier.value("enrich_queue_depth", lane="interactive") == 0
+    dispatcher = scrape(f"http://127.0.0.1:{METRICS_PORT + 2}")
+    assert_usual(dispatcher, "dispatcher")
+    assert dispatcher.value("enrich_queue_depth", lane="interactive") == 0
     assert f"ports {METRICS_PORT} to {METRICS_PORT + 2} for the others" in service.output.read_text()
 
 

@@ -1,4 +1,4 @@
-"""`enrich webhooks listen` and `tail`, as a developer would use them: against a running API and courier."""
+"""`enrich webhooks listen` and `tail`, as a developer would use them: against a running API and dispatcher."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ ENRICH = (sys.executable, "-m", "cli.main", "webhooks")
 
 @pytest.fixture
 def environment(settings: Settings, api_base: str) -> Iterator[dict[str, str]]:
-    """A courier runs; the variables lead to the API."""
-    with running(settings, "courier"):
+    """A dispatcher runs; the variables lead to the API."""
+    with running(settings, "dispatcher"):
         yield {**os.environ, "ENRICH_API_URL": api_base, "PYTHONUNBUFFERED": "1"}
 
 

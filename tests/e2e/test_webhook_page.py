@@ -1,4 +1,4 @@
-"""The page of webhooks in a real browser, before a real API, a real courier and a real receiver."""
+"""The page of webhooks in a real browser, before a real API, a real dispatcher and a real receiver."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.webhook_records import ended_job, new_endpoint, secret_of
 
 @pytest.fixture
 def receiver(settings: Settings, tmp_path: Path) -> Iterator[Receiver]:
-    """A receiver, and a courier that sends to it."""
-    with Receiver() as receiver, running(settings, "courier", log=tmp_path / "courier.log"):
+    """A receiver, and a dispatcher that sends to it."""
+    with Receiver() as receiver, running(settings, "dispatcher", log=tmp_path / "dispatcher.log"):
         yield receiver
 
 

@@ -61,7 +61,7 @@ class Named:
 
 def look_up(train: Named, unseen: Named) -> list[WordRow]:
     """Every word in enough training rows, the most visible first."""
-    counts = Counter(word for name in train.data.names for word in set(name))
+    counts = Counter(word for name in train.names for word in set(name))
     words = sorted(word for word, count in counts.items() if count >= LEAST_ROWS)
     if not words:
         return []

@@ -14,8 +14,8 @@ def failures() -> Row:
             Panel(
                 "Failed for good, by code",
                 "What README says of each code: fetch_…, not_found, access_denied and image_… are the address or the "
-                "picture; the others are a fault on our side. What the courier failed as poison, after its worker had "
-                "died, is of both lanes.",
+                "picture; the others are a fault on our side. Jobs that the dispatcher failed as poison, after their "
+                "worker had died, are of both lanes.",
                 [
                     Query(per_second(finished, LANE, 'status="failed"', by="code"), "{{code}}"),
                     Query(f"sum(rate(enrich_jobs_poisoned_total[{RATE}]))", "poison, worker dead"),

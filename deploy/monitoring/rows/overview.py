@@ -17,7 +17,7 @@ light = partial(Panel, width=3, height=5)
 
 def all_well() -> Row:
     """Eight lights side by side."""
-    # What the courier failed as poison had no worker left to count it.
+    # What the dispatcher failed as poison had no worker left to count it.
     poisoned = "(sum(increase(enrich_jobs_poisoned_total[15m])) or vector(0))"
     ended, failed = (
         f'((sum(increase(enrich_jobs_finished_total{{status=~"{status}"}}[15m])) or vector(0)) + {poisoned})'

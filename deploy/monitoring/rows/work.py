@@ -61,8 +61,8 @@ def queue() -> Row:
             ),
             Panel(
                 "Sweeps",
-                "Rounds of the sweeper, which frees expired leases and publishes what was lost. With several couriers "
-                "one sweeps and the others skip.",
+                "Rounds of the sweeper, which frees expired leases and publishes lost jobs again. With several "
+                "dispatchers one sweeps and the others skip.",
                 [Query(per_second("enrich_sweeps_total", by="outcome"), "{{outcome}}")],
                 unit="ops",
             ),

@@ -96,7 +96,7 @@ def test_the_count_is_never_zero_while_a_job_is_unfinished_but_for_a_loss_of_red
 ) -> None:
     with (
         both_lanes(settings, start_worker),
-        running(settings, "courier", log=tmp_path / "courier.log"),
+        running(settings, "dispatcher", log=tmp_path / "dispatcher.log"),
         KedaCount(redis.url, sessions) as keda,
     ):
         # Given lists that fill and run empty, and slow pictures that only the hashes of what is in flight tell of
@@ -115,7 +115,7 @@ def test_the_count_is_never_zero_while_a_job_is_unfinished_but_for_a_loss_of_red
         lost = time.monotonic()
         redis.start()
         counting_user(redis.url)
-        # Then the courier publishes it again, and KEDA sees it in time
+        # Then the dispatcher publishes it again, and KEDA sees it in time
         wait_until(lambda: open_jobs(sessions) == 0, 60, "all jobs to end")
     blind_s = keda.longest_blind_s(since=lost)
     print(f"{len(keda.polls)} polls, after the loss of Redis blind for {blind_s:.1f} s")

@@ -29,7 +29,7 @@ README = K8S.parent / "README.md"
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-@pytest.mark.parametrize("name", ["worker-interactive", "worker-bulk", "courier", "api"])
+@pytest.mark.parametrize("name", ["worker-interactive", "worker-bulk", "dispatcher", "api"])
 def test_kubernetes_waits_longer_than_the_longest_drain(
     overlay: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -37,7 +37,7 @@ def test_kubernetes_waits_longer_than_the_longest_drain(
     workload = find(objects, "Deployment", name)
     settings = settings_of(workload, objects, monkeypatch)
     sleep = container_of(workload).get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
-    drain_s = {"courier": settings.webhooks.grace_s, "api": sleep + GRACEFUL_S}.get(name, settings.worker.grace_s)
+    drain_s = {"dispatcher": settings.webhooks.grace_s, "api": sleep + GRACEFUL_S}.get(name, settings.worker.grace_s)
     assert pod_of(workload)["terminationGracePeriodSeconds"] >= drain_s + MARGIN_S
 
 
@@ -49,7 +49,7 @@ def test_a_scale_down_lets_every_job_end_that_has_begun(name: str, monkeypatch: 
     assert settings.worker.grace_s / 2 >= settings.fetch.total_timeout_s + MARGIN_S
 
 
-@pytest.mark.parametrize("name", ["worker-interactive", "worker-bulk", "courier"])
+@pytest.mark.parametrize("name", ["worker-interactive", "worker-bulk", "dispatcher"])
 def test_a_single_missed_heartbeat_restarts_nobody(name: str) -> None:
     probe = container_of(find(render("prod"), "Deployment", name))["livenessProbe"]
     (limit,) = re.findall(r"-lt (\d+)$", probe["exec"]["command"][-1])
@@ -62,7 +62,7 @@ def connections(objects: list[Manifest], monkeypatch: pytest.MonkeyPatch) -> int
     settings = settings_of(find(objects, "Deployment", "api"), objects, monkeypatch)
     pool, suspect = settings.database.pool_size, min(2, settings.database.pool_size)
     total = 1  # the migration
-    for name in ("api", "courier"):  # each with a LISTEN of its own
+    for name in ("api", "dispatcher"):  # each with a LISTEN of its own
         spec = find(objects, "Deployment", name)["spec"]
         total += (spec["replicas"] + spec["strategy"]["rollingUpdate"]["maxSurge"]) * (pool + 1)
     for scaled in of_kind(objects, "ScaledObject"):
@@ -86,12 +86,12 @@ def test_the_readme_says_how_many_connections_production_needs(monkeypatch: pyte
     assert f"{needed} connections" in README.read_text(encoding="utf-8")
 
 
-def test_there_is_always_a_courier() -> None:
+def test_there_is_always_a_dispatcher() -> None:
     for overlay in OVERLAYS:
-        spec = find(render(overlay), "Deployment", "courier")["spec"]
+        spec = find(render(overlay), "Deployment", "dispatcher")["spec"]
         assert spec["replicas"] >= 1
         assert spec["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
-        assert not [each for each in of_kind(render(overlay), "ScaledObject") if "courier" in str(each["spec"])]
+        assert not [each for each in of_kind(render(overlay), "ScaledObject") if "dispatcher" in str(each["spec"])]
 
 
 def test_bulk_gives_way_to_interactive() -> None:

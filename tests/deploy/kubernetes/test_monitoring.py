@@ -27,7 +27,7 @@ from tests.deploy.kubernetes.test_network import egress
 from tests.processes import ROOT
 
 MONITORING = ROOT / "deploy" / "monitoring"
-WORKLOADS = ("api", "courier", "worker-interactive", "worker-bulk")
+WORKLOADS = ("api", "dispatcher", "worker-interactive", "worker-bulk")
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_traces_have_a_way_to_the_collector_and_only_there(tmp_path: Path, monke
     (to,) = rule["to"]
     assert str(address.hostname).split(".")[1:] == [*to["namespaceSelector"]["matchLabels"].values(), "svc"]
     assert rule["ports"] == [{"protocol": "TCP", "port": address.port}]
-    for component in ("api", "worker", "courier"):
+    for component in ("api", "worker", "dispatcher"):
         assert rule in list(egress(traced, component))
         assert rule not in list(egress(plain, component))
     assert rule not in list(egress(traced, "migrate"))

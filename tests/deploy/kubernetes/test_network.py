@@ -21,7 +21,7 @@ from tests.deploy.kubernetes.manifests import (
     workloads,
 )
 
-OURS = {"api", "worker", "courier", "migrate"}
+OURS = {"api", "worker", "dispatcher", "migrate"}
 INSIDE = (
     "10.0.0.1",
     "100.64.0.1",
@@ -100,8 +100,8 @@ def test_nothing_is_open_that_no_policy_opens(overlay: str) -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-@pytest.mark.parametrize("component", ["worker", "courier"])
-def test_workers_and_courier_reach_the_internet_and_nothing_inside(overlay: str, component: str) -> None:
+@pytest.mark.parametrize("component", ["worker", "dispatcher"])
+def test_workers_and_dispatcher_reach_the_internet_and_nothing_inside(overlay: str, component: str) -> None:
     objects = render(overlay)
     for port in FetchSettings().ports:
         assert [ip for ip in INSIDE if may_reach(objects, component, ip, port)] == []
@@ -136,7 +136,7 @@ def test_each_process_reaches_the_stores_it_needs_and_no_other(overlay: str) -> 
     assert reached == {
         "api": everything,
         "worker": everything,
-        "courier": {"postgres", "valkey"},
+        "dispatcher": {"postgres", "valkey"},
         "migrate": {"postgres"},
         "bucket": {"s3"},
     }
@@ -160,7 +160,7 @@ def test_production_reaches_the_three_stores_once_their_networks_are_filled_in()
         "api": set(stores),
         "worker": set(stores),
         # It has no key to the bucket either. A bucket on the internet it can reach as it can any address there.
-        "courier": {"postgres", "queue"},
+        "dispatcher": {"postgres", "queue"},
         "migrate": {"postgres"},
     }
 

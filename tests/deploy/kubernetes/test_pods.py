@@ -35,7 +35,7 @@ IMAGES = {
 }
 ARGUMENTS = {
     "api": ["api"],
-    "courier": ["courier"],
+    "dispatcher": ["dispatcher"],
     "worker-interactive": ["worker", "--lane", "interactive"],
     "worker-bulk": ["worker", "--lane", "bulk"],
 }
@@ -121,8 +121,8 @@ def test_only_those_who_need_a_secret_get_it(overlay: str) -> None:
 
     assert has("worker-bulk", "ENRICH_S3__SECRET_ACCESS_KEY")
     assert has("api", "ENRICH_S3__SECRET_ACCESS_KEY")
-    assert not has("courier", "ENRICH_S3__SECRET_ACCESS_KEY")
-    assert has("courier", "ENRICH_QUEUE__URL")
+    assert not has("dispatcher", "ENRICH_S3__SECRET_ACCESS_KEY")
+    assert has("dispatcher", "ENRICH_QUEUE__URL")
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -152,12 +152,12 @@ def test_gpu_workers_go_to_gpu_nodes(overlay: str) -> None:
         assert pod["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
 
 
-@pytest.mark.parametrize("name", ["worker-interactive", "worker-bulk", "courier"])
+@pytest.mark.parametrize("name", ["worker-interactive", "worker-bulk", "dispatcher"])
 def test_probes_tell_a_fresh_heartbeat_from_an_old_one(name: str, tmp_path: Path) -> None:
     """The commands of the manifests, run by a real shell."""
     objects = render("dev")
     container = container_of(find(objects, "Deployment", name))
-    variable = "ENRICH_COURIER__HEARTBEAT_FILE" if name == "courier" else "ENRICH_WORKER__HEARTBEAT_FILE"
+    variable = "ENRICH_DISPATCHER__HEARTBEAT_FILE" if name == "dispatcher" else "ENRICH_WORKER__HEARTBEAT_FILE"
     file = variables_of(find(objects, "Deployment", name), objects)[variable]
     heartbeat = tmp_path / "heartbeat"
 

@@ -60,7 +60,7 @@ def test_selectors_find_the_pods_they_are_meant_for(overlay: str) -> None:
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_all_of_ours_but_the_jobs_have_a_disruption_budget_and_are_spread(overlay: str) -> None:
     objects = render(overlay)
-    names = {"api", "courier", "worker-interactive", "worker-bulk"}
+    names = {"api", "dispatcher", "worker-interactive", "worker-bulk"}
     assert {each["metadata"]["name"] for each in of_kind(objects, "PodDisruptionBudget")} == names
     for name in names:
         pod = find(objects, "Deployment", name)["spec"]["template"]

@@ -86,7 +86,7 @@ def one_round(service: Client, images: ImageServer, receiver: Receiver, number: 
 def test_all_four_processes_are_scraped(prometheus: Prometheus) -> None:
     assert prometheus.query("up") == [1, 1, 1, 1]
     processes = prometheus.get("/api/v1/label/process/values")["data"]
-    assert processes == ["api", "courier", "worker"]
+    assert processes == ["api", "dispatcher", "worker"]
     assert prometheus.query('count(count by (lane) (enrich_job_seconds_count{lane=~"interactive|bulk"}))') == [2]
 
 

@@ -121,7 +121,7 @@ def test_queries_ask_for_values_that_there_are() -> None:
     allowed = {
         "lane": {*LANES, "$lane"},
         "code": set(job_error_codes()),
-        "process": {"api", "worker", "courier"},
+        "process": {"api", "worker", "dispatcher"},
     }
     jobs_status = set(ENDINGS)
     for query in all_queries():

@@ -1,4 +1,4 @@
-"""The courier's metrics, scraped from real processes: the state of queue and record, its own work; its heartbeat."""
+"""The dispatcher's metrics, scraped from real processes: the state of queue and record, its own work; its heartbeat."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from core.errors import FetchTimeout
 from core.jobs import lifecycle
 from core.jobs.queue import Publisher, unacked_key
 from core.settings import (
-    CourierSettings,
     DatabaseSettings,
+    DispatcherSettings,
     JobSettings,
     MetricsSettings,
     QueueSettings,
@@ -44,7 +44,7 @@ from core.telemetry.metrics import (
     ENDPOINT_STATES,
     LANES,
     SWEEP_OUTCOMES,
-    CourierMetrics,
+    DispatcherMetrics,
 )
 from dispatcher.gauges import Readings
 from dispatcher.liveness import Pulse
@@ -63,9 +63,9 @@ def settings(settings: Settings, tmp_path: Path) -> Settings:
 
 
 def with_metrics(settings: Settings, heartbeat: Path | None = None) -> Settings:
-    courier = CourierSettings(sweep_every_s=0.2, lost_after_s=2, heartbeat_file=heartbeat)
+    dispatcher = DispatcherSettings(sweep_every_s=0.2, lost_after_s=2, heartbeat_file=heartbeat)
     metrics, webhooks = MetricsSettings(port=free_port()), WebhookSettings(timeout_s=1)
-    return settings.model_copy(update={"courier": courier, "metrics": metrics, "webhooks": webhooks})
+    return settings.model_copy(update={"dispatcher": dispatcher, "metrics": metrics, "webhooks": webhooks})
 
 
 def ask(settings: Settings) -> Scraped:
@@ -103,13 +103,13 @@ def test_the_state_of_queue_and_record_is_told(
     new_endpoint(sessions, "http://127.0.0.1:9/")
     new_endpoint(sessions, "http://127.0.0.1:9/off", is_enabled=False)
 
-    with running(settings, "courier", log=tmp_path / "log"):
-        heartbeat = settings.courier.heartbeat_file
+    with running(settings, "dispatcher", log=tmp_path / "log"):
+        heartbeat = settings.dispatcher.heartbeat_file
         assert heartbeat is not None
         wait_until(heartbeat.exists, 20, "the heartbeat")
         scraped = wait_for(settings, lambda now: now.value("enrich_webhook_pending") == 0, "a reading of both")
 
-        assert_usual(scraped, "courier")
+        assert_usual(scraped, "dispatcher")
         assert scraped.above_0("enrich_queue_depth") == {("interactive",): 5, ("bulk",): 3}
         assert scraped.value("enrich_queue_in_flight", lane="bulk") == 1
         assert scraped.value("enrich_queue_in_flight", lane="interactive") == 0
@@ -144,7 +144,7 @@ def test_attempts_at_webhooks_are_counted(
     refusing = Receiver(answer(503))
     with refusing:
         new_endpoint(sessions, refusing.url("/bad"))
-        with running(settings, "courier", log=tmp_path / "log"):
+        with running(settings, "dispatcher", log=tmp_path / "log"):
             for _ in range(3):
                 ended_job(sessions)
             scraped = wait_for(
@@ -163,12 +163,12 @@ def test_attempts_at_webhooks_are_counted(
     assert scraped.value("enrich_webhook_attempt_seconds_count") == attempts
 
 
-def test_two_couriers_both_tell_and_one_sweeps(
+def test_two_dispatchers_both_tell_and_one_sweeps(
     settings: Settings, sessions: Sessions, publisher: Publisher, tmp_path: Path
 ) -> None:
     new_job(sessions, publisher)
     other = with_metrics(settings)
-    with running(settings, "courier", log=tmp_path / "log"), running(other, "courier", log=tmp_path / "log"):
+    with running(settings, "dispatcher", log=tmp_path / "log"), running(other, "dispatcher", log=tmp_path / "log"):
         for each in (settings, other):
             wait_for(each, lambda now: True, "its listener")
         with sessions.begin() as session:
@@ -189,7 +189,7 @@ def test_what_cannot_be_read_is_unknown_until_it_can_be_again(settings: Settings
         settings = settings.model_copy(update={"queue": queue, "database": database})
         migrate(settings)
         engine, publisher = make_engine(settings), Publisher(settings)
-        with running(settings, "courier", log=tmp_path / "log") as courier:
+        with running(settings, "dispatcher", log=tmp_path / "log") as dispatcher:
             new_job(make_sessions(engine), publisher)
             wait_for(settings, lambda now: now.value("enrich_queue_depth", lane="interactive") == 1, "the job")
 
@@ -213,15 +213,15 @@ def test_what_cannot_be_read_is_unknown_until_it_can_be_again(settings: Settings
             postgres.start()
             back = wait_for(settings, lambda now: now.value("enrich_webhook_pending") == 0, "Postgres", 40)
             assert back.value("enrich_jobs", lane="interactive", status="queued") == 1
-            assert courier.poll() is None
+            assert dispatcher.poll() is None
         publisher.close()
         engine.dispose()
 
 
 def test_a_taken_port_ends_the_start_with_a_sentence(settings: Settings, receiver: Receiver, tmp_path: Path) -> None:
     own = settings.model_copy(update={"metrics": MetricsSettings(port=receiver.port)})
-    with running(own, "courier", log=tmp_path / "log") as courier:
-        assert courier.wait(30) == 2
+    with running(own, "dispatcher", log=tmp_path / "log") as dispatcher:
+        assert dispatcher.wait(30) == 2
     text = (tmp_path / "log").read_text()
     assert f"enrich: Metrics cannot be served on port {receiver.port} of 127.0.0.1" in text
     assert "ENRICH_METRICS__PORT" in text
@@ -232,7 +232,7 @@ class Read:
     """A sweeper and readings in this process, on metrics of their own."""
 
     def __init__(self, settings: Settings, sessions: Sessions, publisher: Publisher) -> None:
-        self.metrics, self.clock = CourierMetrics(), Clock()
+        self.metrics, self.clock = DispatcherMetrics(), Clock()
         self.readings = Readings(self.metrics, sessions, publisher, self.clock)
         self.sweeper = Sweeper(settings, sessions, publisher, self.clock, self.metrics)
 
@@ -258,7 +258,7 @@ def test_lost_retried_and_expired_jobs_are_told_apart(
         lifecycle.fail_or_retry(session, claim, FetchTimeout("late"), JobSettings(retry_base_s=0.001))
     wipe(settings)
     here.sweeper.sweep()
-    here.clock.now_s += settings.courier.lost_after_s + 1
+    here.clock.now_s += settings.dispatcher.lost_after_s + 1
     here.sweeper.sweep()
     now = here.now()
     assert now.value("enrich_jobs_republished_total") == 4
@@ -306,7 +306,7 @@ def test_an_outage_of_redis_does_not_make_what_waits_young(
     wait_longer(sessions, 2 * 3600, job.id)
     wipe(settings)
     here.sweeper.sweep()
-    here.clock.now_s += settings.courier.lost_after_s + 1
+    here.clock.now_s += settings.dispatcher.lost_after_s + 1
     assert here.sweeper.sweep().published == 1
     assert 7200 <= oldest() < 7230
     # Whoever asks for it again begins anew.

@@ -20,7 +20,7 @@ from core.jobs import lifecycle
 from core.jobs.queue import Publisher, queue_name
 from core.settings import JobSettings, Settings
 from core.states import Lane, Status
-from core.telemetry.metrics import CourierMetrics
+from core.telemetry.metrics import DispatcherMetrics
 from dispatcher.main import loop
 from dispatcher.sweeper import SWEEP_LOCK, Sweeper, Swept
 from tests.records import claim_job, new_job, read_job
@@ -42,13 +42,13 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def metrics() -> CourierMetrics:
-    return CourierMetrics()
+def metrics() -> DispatcherMetrics:
+    return DispatcherMetrics()
 
 
 @pytest.fixture
 def sweeper(
-    settings: Settings, sessions: Sessions, publisher: Publisher, clock: Clock, metrics: CourierMetrics
+    settings: Settings, sessions: Sessions, publisher: Publisher, clock: Clock, metrics: DispatcherMetrics
 ) -> Sweeper:
     return Sweeper(settings, sessions, publisher, clock, metrics)
 
@@ -97,7 +97,7 @@ def test_a_wiped_queue_is_filled_again_once(
     make_older(sessions, 30, *jobs, *bulk)
     wipe(settings)
     assert sweeper.sweep() == Swept(), "the list may have been emptied by a worker just now"
-    clock.now_s += settings.courier.lost_after_s + 1
+    clock.now_s += settings.dispatcher.lost_after_s + 1
     assert sweeper.sweep() == Swept(published=107)
     assert (length(settings), length(settings, Lane.BULK)) == (7, 2)
     clock.now_s += 60
@@ -124,11 +124,11 @@ def test_twenty_thousand_waiting_jobs_are_left_alone_and_sent_once_when_redis_lo
 
     wipe(settings)
     assert sweeper.sweep() == Swept()
-    clock.now_s += settings.courier.lost_after_s + 1
+    clock.now_s += settings.dispatcher.lost_after_s + 1
     sent = 0
     while published := sweeper.sweep().published:
         sent += published
-        clock.now_s += settings.courier.sweep_every_s
+        clock.now_s += settings.dispatcher.sweep_every_s
     assert sent == len(job_ids)
     assert sorted(queued(settings, Lane.BULK)) == sorted(map(str, job_ids))
 
@@ -170,7 +170,7 @@ def test_an_expired_lease_is_freed_and_published(
 
 
 def test_a_job_that_ends_its_workers_is_poison(
-    settings: Settings, sessions: Sessions, publisher: Publisher, sweeper: Sweeper, metrics: CourierMetrics
+    settings: Settings, sessions: Sessions, publisher: Publisher, sweeper: Sweeper, metrics: DispatcherMetrics
 ) -> None:
     job = new_job(sessions, publisher)
     for _ in range(settings.jobs.max_crashes):
@@ -201,7 +201,7 @@ def test_a_retry_is_published_when_it_is_due(
     assert claim_job(sessions, job.id) is not None
 
 
-def test_a_worker_that_is_quicker_than_the_courier_gets_the_job(
+def test_a_worker_that_is_quicker_than_the_dispatcher_gets_the_job(
     settings: Settings, sessions: Sessions, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An idle worker has the message before `publish` has even returned."""
@@ -221,7 +221,7 @@ def test_a_worker_that_is_quicker_than_the_courier_gets_the_job(
     assert [claim.id for claim in claims if claim] == [job.id]
 
 
-def test_only_one_courier_sweeps(sessions: Sessions, sweeper: Sweeper) -> None:
+def test_only_one_dispatcher_sweeps(sessions: Sessions, sweeper: Sweeper) -> None:
     with sessions.begin() as other:
         other.execute(select(func.pg_advisory_xact_lock(SWEEP_LOCK)))
         assert sweeper.sweep() is None

@@ -1,4 +1,4 @@
-"""Webhooks end to end: a real courier process, real receivers of every kind, and a clock that is moved, not slept."""
+"""Webhooks end to end: a real dispatcher process, real receivers of every kind, and a clock that is moved."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.webhook_records import (
 
 SCHEDULE = WebhookSettings().schedule_s
 
-Courier = Callable[[], AbstractContextManager[object]]
+Dispatcher = Callable[[], AbstractContextManager[object]]
 
 
 @pytest.fixture
@@ -45,9 +45,9 @@ def quick(settings: Settings) -> Settings:
 
 
 @pytest.fixture
-def courier(quick: Settings, tmp_path: Path) -> Courier:
-    """Starts a courier process for the length of a block."""
-    return lambda: running(quick, "courier", log=tmp_path / "courier.log")
+def dispatcher(quick: Settings, tmp_path: Path) -> Dispatcher:
+    """Starts a dispatcher process for the length of a block."""
+    return lambda: running(quick, "dispatcher", log=tmp_path / "dispatcher.log")
 
 
 def settled(sessions: Sessions, count: int) -> None:
@@ -55,9 +55,9 @@ def settled(sessions: Sessions, count: int) -> None:
     wait_until(lambda: len(attempts(sessions)) >= count, 20, f"{count} attempts, there are {len(attempts(sessions))}")
 
 
-def test_an_event_arrives_at_once_and_verifies(sessions: Sessions, courier: Courier, receiver: Receiver) -> None:
+def test_an_event_arrives_at_once_and_verifies(sessions: Sessions, dispatcher: Dispatcher, receiver: Receiver) -> None:
     endpoint_id = new_endpoint(sessions, receiver.url())
-    with courier():
+    with dispatcher():
         job_id = ended_job(sessions)
         wait_until(lambda: statuses(sessions) == ["delivered"], 20, "the delivery")
     [request] = receiver.received
@@ -70,21 +70,23 @@ def test_an_event_arrives_at_once_and_verifies(sessions: Sessions, courier: Cour
     assert (attempt.status_code, attempt.error, attempt.trigger) == (204, None, Trigger.SCHEDULE)
 
 
-def test_only_what_an_endpoint_wants_is_sent_to_it(sessions: Sessions, courier: Courier, receiver: Receiver) -> None:
+def test_only_what_an_endpoint_wants_is_sent_to_it(
+    sessions: Sessions, dispatcher: Dispatcher, receiver: Receiver
+) -> None:
     new_endpoint(sessions, receiver.url("/failures"), event_types=["job.failed"])
     new_endpoint(sessions, receiver.url("/off"), is_enabled=False)
     new_endpoint(sessions, receiver.url("/other"), owner_id="somebody-else")
     new_endpoint(sessions, receiver.url("/all"))
-    with courier():
+    with dispatcher():
         ended_job(sessions)
         settled(sessions, 1)
     assert [each.path for each in receiver.received] == ["/all"]
 
 
 def test_a_jobs_own_address_is_told_with_its_query_string(
-    sessions: Sessions, courier: Courier, receiver: Receiver
+    sessions: Sessions, dispatcher: Dispatcher, receiver: Receiver
 ) -> None:
-    with courier():
+    with dispatcher():
         for number in range(3):
             ended_job(sessions, webhook_url=receiver.url(f"/once?job={number}"))
         wait_until(lambda: statuses(sessions) == ["delivered"] * 3, 20, "three deliveries")
@@ -103,11 +105,11 @@ def test_a_jobs_own_address_is_told_with_its_query_string(
     ids=["500", "301", "404", "hang", "reset"],
 )
 def test_a_failure_is_tried_again_on_schedule(
-    sessions: Sessions, courier: Courier, receiver: Receiver, behave: object, code: int | None, error: str | None
+    sessions: Sessions, dispatcher: Dispatcher, receiver: Receiver, behave: object, code: int | None, error: str | None
 ) -> None:
     receiver.behave = behave  # type: ignore[assignment]
     new_endpoint(sessions, receiver.url())
-    with courier():
+    with dispatcher():
         ended_job(sessions)
         settled(sessions, 1)
     [attempt] = attempts(sessions)
@@ -117,7 +119,7 @@ def test_a_failure_is_tried_again_on_schedule(
     assert len(receiver.received) == 1, "no redirect is followed"
 
 
-def test_the_whole_schedule_then_failed(sessions: Sessions, quick: Settings, courier: Courier) -> None:
+def test_the_whole_schedule_then_failed(sessions: Sessions, quick: Settings, dispatcher: Dispatcher) -> None:
     """A receiver that is down for good: every step in its time, then the delivery has failed."""
     with Receiver() as receiver:
         url = receiver.url()
@@ -125,7 +127,7 @@ def test_the_whole_schedule_then_failed(sessions: Sessions, quick: Settings, cou
     quick = quick.model_copy(update={"webhooks": patient})
     new_endpoint(sessions, url)
     ended_job(sessions)
-    with running(quick, "courier"):
+    with running(quick, "dispatcher"):
         for number, step_s in enumerate(SCHEDULE[1:], start=1):
             settled(sessions, number)
             [wait_s] = waits_s(sessions)
@@ -137,11 +139,11 @@ def test_the_whole_schedule_then_failed(sessions: Sessions, quick: Settings, cou
 
 
 def test_a_nights_outage_is_made_good_when_the_receiver_is_back(
-    sessions: Sessions, courier: Courier, receiver: Receiver
+    sessions: Sessions, dispatcher: Dispatcher, receiver: Receiver
 ) -> None:
     new_endpoint(sessions, receiver.url())
     receiver.stop()
-    with courier():
+    with dispatcher():
         jobs = [str(ended_job(sessions)) for _ in range(40)]
         settled(sessions, 5)
         for _ in range(16):
@@ -158,11 +160,11 @@ def test_a_nights_outage_is_made_good_when_the_receiver_is_back(
 
 
 def test_a_silent_failing_endpoint_is_probed_and_a_probe_costs_no_step(
-    sessions: Sessions, courier: Courier, receiver: Receiver
+    sessions: Sessions, dispatcher: Dispatcher, receiver: Receiver
 ) -> None:
     receiver.behave = answer(500)
     new_endpoint(sessions, receiver.url())
-    with courier():
+    with dispatcher():
         ended_job(sessions)
         for number, minutes in ((1, 0.2), (2, 6), (3, 33)):
             settled(sessions, number)
@@ -178,10 +180,10 @@ def test_a_silent_failing_endpoint_is_probed_and_a_probe_costs_no_step(
         assert left_s == pytest.approx(wait_s - 2 * 31 * 60, abs=20)
 
 
-def test_retry_after_is_honoured(sessions: Sessions, courier: Courier, receiver: Receiver) -> None:
+def test_retry_after_is_honoured(sessions: Sessions, dispatcher: Dispatcher, receiver: Receiver) -> None:
     receiver.behave = answer(429, Retry_After="7200")
     endpoint_id = new_endpoint(sessions, receiver.url())
-    with courier():
+    with dispatcher():
         ended_job(sessions)
         settled(sessions, 1)
         assert waits_s(sessions)[0] == pytest.approx(7200, abs=10)
@@ -198,22 +200,22 @@ def test_retry_after_is_honoured(sessions: Sessions, courier: Courier, receiver:
 
 @pytest.mark.parametrize("value", ["tomorrow", "-5", "9" * 400, "Wed, 21 Oct 2015 07:28:00 GMT"])
 def test_an_odd_retry_after_changes_nothing(
-    sessions: Sessions, courier: Courier, receiver: Receiver, value: str
+    sessions: Sessions, dispatcher: Dispatcher, receiver: Receiver, value: str
 ) -> None:
     receiver.behave = answer(503, Retry_After=value)
     new_endpoint(sessions, receiver.url())
-    with courier():
+    with dispatcher():
         ended_job(sessions)
         settled(sessions, 1)
     assert waits_s(sessions)[0] < 86_401
 
 
 def test_410_disables_the_endpoint_until_it_is_enabled(
-    sessions: Sessions, courier: Courier, receiver: Receiver
+    sessions: Sessions, dispatcher: Dispatcher, receiver: Receiver
 ) -> None:
     receiver.behave = answer(410)
     endpoint_id = new_endpoint(sessions, receiver.url())
-    with courier():
+    with dispatcher():
         ended_job(sessions)
         settled(sessions, 1)
         wait_until(lambda: not read_endpoint(sessions, endpoint_id).is_enabled, 10, "the endpoint to be disabled")
@@ -229,10 +231,10 @@ def test_410_disables_the_endpoint_until_it_is_enabled(
 
 
 def test_410_from_a_one_off_address_ends_that_delivery_alone(
-    sessions: Sessions, courier: Courier, receiver: Receiver
+    sessions: Sessions, dispatcher: Dispatcher, receiver: Receiver
 ) -> None:
     receiver.behave = answer(410)
-    with courier():
+    with dispatcher():
         ended_job(sessions, webhook_url=receiver.url("/once"))
         wait_until(lambda: statuses(sessions) == ["failed"], 20, "the delivery to have failed")
         receiver.behave = answer(200)
@@ -241,10 +243,12 @@ def test_410_from_a_one_off_address_ends_that_delivery_alone(
         wait_until(lambda: statuses(sessions) == ["failed", "delivered"], 20, "the other delivery")
 
 
-def test_five_days_of_failures_disable_with_a_reason(sessions: Sessions, courier: Courier, receiver: Receiver) -> None:
+def test_five_days_of_failures_disable_with_a_reason(
+    sessions: Sessions, dispatcher: Dispatcher, receiver: Receiver
+) -> None:
     receiver.behave = answer(500)
     endpoint_id = new_endpoint(sessions, receiver.url())
-    with courier():
+    with dispatcher():
         ended_job(sessions)
         settled(sessions, 1)
         assert read_endpoint(sessions, endpoint_id).failing_since is not None
@@ -259,11 +263,11 @@ def test_five_days_of_failures_disable_with_a_reason(sessions: Sessions, courier
 
 @pytest.mark.parametrize("behave", [endless, drip], ids=["gigabytes", "drip"])
 def test_only_the_beginning_of_an_answer_is_read(
-    sessions: Sessions, courier: Courier, receiver: Receiver, behave: object
+    sessions: Sessions, dispatcher: Dispatcher, receiver: Receiver, behave: object
 ) -> None:
     receiver.behave = behave  # type: ignore[assignment]
     new_endpoint(sessions, receiver.url())
-    with courier():
+    with dispatcher():
         ended_job(sessions)
         settled(sessions, 1)
     [attempt] = attempts(sessions)
@@ -273,10 +277,10 @@ def test_only_the_beginning_of_an_answer_is_read(
         assert attempt.error == "timeout"
 
 
-def test_a_flapping_receiver_gets_everything(sessions: Sessions, courier: Courier, receiver: Receiver) -> None:
+def test_a_flapping_receiver_gets_everything(sessions: Sessions, dispatcher: Dispatcher, receiver: Receiver) -> None:
     receiver.behave = alternating(answer(500), reset, answer(204), answer(503))
     endpoint_id = new_endpoint(sessions, receiver.url())
-    with courier():
+    with dispatcher():
         for _ in range(30):
             ended_job(sessions)
 
@@ -289,14 +293,14 @@ def test_a_flapping_receiver_gets_everything(sessions: Sessions, courier: Courie
 
 
 def test_an_endpoint_deleted_while_it_is_asked_stops_nobody(
-    sessions: Sessions, courier: Courier, receiver: Receiver, tmp_path: Path
+    sessions: Sessions, dispatcher: Dispatcher, receiver: Receiver, tmp_path: Path
 ) -> None:
     def ended() -> int:
-        return (tmp_path / "courier.log").read_text().count("webhook_attempted")
+        return (tmp_path / "dispatcher.log").read_text().count("webhook_attempted")
 
     doomed = new_endpoint(sessions, receiver.url("/doomed"))
     receiver.behave = hang
-    with courier():
+    with dispatcher():
         ended_job(sessions)
         wait_until(lambda: len(receiver.received) == 1, 20, "the attempt at the endpoint that will go")
         endpoints.delete(sessions, LOCAL_OWNER, doomed)
@@ -309,11 +313,11 @@ def test_an_endpoint_deleted_while_it_is_asked_stops_nobody(
     assert {each.endpoint_id for each in attempts(sessions)} == {other}
 
 
-def test_a_dead_endpoint_slows_nobody(sessions: Sessions, courier: Courier, receiver: Receiver) -> None:
+def test_a_dead_endpoint_slows_nobody(sessions: Sessions, dispatcher: Dispatcher, receiver: Receiver) -> None:
     with Receiver(hang) as dead:
         dead_id = new_endpoint(sessions, dead.url())
         well_id = new_endpoint(sessions, receiver.url())
-        with courier():
+        with dispatcher():
             for _ in range(200):
                 ended_job(sessions)
             wait_until(lambda: statuses(sessions, well_id) == ["delivered"] * 200, 20, "the healthy endpoint's")
@@ -322,10 +326,10 @@ def test_a_dead_endpoint_slows_nobody(sessions: Sessions, courier: Courier, rece
 
 
 def test_an_endpoint_is_never_asked_faster_than_it_may(
-    sessions: Sessions, courier: Courier, receiver: Receiver
+    sessions: Sessions, dispatcher: Dispatcher, receiver: Receiver
 ) -> None:
     new_endpoint(sessions, receiver.url(), max_rate_per_s=10)
-    with courier():
+    with dispatcher():
         for _ in range(31):
             ended_job(sessions)
         wait_until(lambda: statuses(sessions) == ["delivered"] * 31, 20, "all of them")
@@ -338,7 +342,7 @@ def test_an_address_that_has_come_to_lead_inside_is_not_asked(
 ) -> None:
     strict = quick.model_copy(update={"fetch": FetchSettings()})
     endpoint_id = new_endpoint(sessions, receiver.url())
-    with running(strict, "courier"):
+    with running(strict, "dispatcher"):
         ended_job(sessions)
         settled(sessions, 1)
     assert [each.error for each in attempts(sessions)] == ["address_blocked"]
@@ -353,13 +357,13 @@ def test_sigterm_lets_attempts_end_and_gives_the_rest_back(
     new_endpoint(sessions, receiver.url())
     for _ in range(40):
         ended_job(sessions)
-    with running(settings, "courier") as child:
+    with running(settings, "dispatcher") as child:
         wait_until(lambda: len(receiver.received) >= 3, 20, "the first attempts")
         child.terminate()
         assert child.wait(20) == 0
     made = len(receiver.received)
     assert statuses(sessions).count("delivered") == made
-    with running(settings, "courier"):
+    with running(settings, "dispatcher"):
         wait_until(lambda: statuses(sessions) == ["delivered"] * 40, 30, "the others")
     assert len(receiver.received) == len(set(receiver.event_ids)) == 40
 
@@ -373,12 +377,12 @@ def test_kill_9_loses_nothing_and_repeats_only_under_the_same_id(
     for _ in range(100):
         ended_job(sessions)
     for kills in range(1, 4):
-        with running(settings, "courier") as child:
+        with running(settings, "dispatcher") as child:
             wait_until(lambda kills=kills: len(receiver.received) >= 60 * kills, 20, "some deliveries")  # type: ignore[misc]
             child.kill()
             child.wait()
         advance(sessions, minutes=2)  # past the leases of what the dead one held
-    with running(settings, "courier"):
+    with running(settings, "dispatcher"):
         wait_until(lambda: statuses(sessions) == ["delivered"] * 400, 30, "all of them")
     by_id = {each.event_id: each.body for each in receiver.received}
     assert len(by_id) == 100

@@ -23,8 +23,8 @@ from core.db.engine import (
 from core.db.models import Job
 from core.jobs.queue import Publisher, queue_name
 from core.settings import (
-    CourierSettings,
     DatabaseSettings,
+    DispatcherSettings,
     QueueSettings,
     Settings,
 )
@@ -41,10 +41,10 @@ HANG_S = 8.0
 
 
 @contextlib.contextmanager
-def courier(settings: Settings, *, must_last: bool = True) -> Iterator[Popen[bytes]]:
-    """A courier's process that sweeps often. `must_last`: it must not end by itself."""
-    patient = CourierSettings(sweep_every_s=0.5, lost_after_s=2)
-    with running(settings.model_copy(update={"courier": patient}), "courier") as child:
+def dispatcher(settings: Settings, *, must_last: bool = True) -> Iterator[Popen[bytes]]:
+    """A dispatcher's process that sweeps often. `must_last`: it must not end by itself."""
+    patient = DispatcherSettings(sweep_every_s=0.5, lost_after_s=2)
+    with running(settings.model_copy(update={"dispatcher": patient}), "dispatcher") as child:
         yield child
         assert child.poll() is None or not must_last
 
@@ -65,7 +65,7 @@ def test_workers_outlast_a_redis_that_hangs(
 ) -> None:
     settings = settings.model_copy(update={"queue": QueueSettings(url=SecretStr(redis_server.url))})
     publisher = Publisher(settings)
-    with courier(settings), start_worker(settings, lane) as worker:
+    with dispatcher(settings), start_worker(settings, lane) as worker:
         before = [new_job(sessions, publisher, images.url(f"/good.jpg?{n}"), lane=lane).id for n in range(200)]
         wait_until(lambda: open_jobs(sessions) < 190, 30, "the first jobs to end")
         with frozen(redis_server):
@@ -85,7 +85,7 @@ def test_workers_outlast_a_redis_that_hangs(
 
 
 @pytest.mark.parametrize("answer_timeout_s", [10.0, 2.0])
-def test_worker_and_courier_outlast_a_postgres_that_hangs(
+def test_worker_and_dispatcher_outlast_a_postgres_that_hangs(
     settings: Settings,
     postgres_server: EmbeddedPostgres,
     images: ImageServer,
@@ -97,7 +97,7 @@ def test_worker_and_courier_outlast_a_postgres_that_hangs(
     migrate(settings)
     engine, publisher = make_engine(settings), Publisher(settings)
     sessions = make_sessions(engine)
-    with courier(settings), start_worker(settings) as worker:
+    with dispatcher(settings), start_worker(settings) as worker:
         jobs = [new_job(sessions, publisher, images.url(f"/good.jpg?{n}")).id for n in range(300)]
         wait_until(lambda: open_jobs(sessions) < 290, 30, "the first jobs to end")
         left = open_jobs(sessions)
@@ -114,10 +114,10 @@ def test_worker_and_courier_outlast_a_postgres_that_hangs(
     engine.dispose()
 
 
-def test_a_courier_ends_although_postgres_hangs(settings: Settings, postgres_server: EmbeddedPostgres) -> None:
+def test_a_dispatcher_ends_although_postgres_hangs(settings: Settings, postgres_server: EmbeddedPostgres) -> None:
     settings = settings.model_copy(update={"database": DatabaseSettings(url=SecretStr(postgres_server.url))})
     migrate(settings)
-    with courier(settings, must_last=False) as child:
+    with dispatcher(settings, must_last=False) as child:
         time.sleep(3)  # its connections are open
         with frozen(postgres_server):
             time.sleep(2)  # its loops hang

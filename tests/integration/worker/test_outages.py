@@ -23,8 +23,8 @@ from core.db.engine import (
 from core.db.models import Job, Result
 from core.jobs.queue import Publisher, unacked_key
 from core.settings import (
-    CourierSettings,
     DatabaseSettings,
+    DispatcherSettings,
     JobSettings,
     QueueSettings,
     Settings,
@@ -46,7 +46,7 @@ OUTAGE_S = 4.0
 
 @contextlib.contextmanager
 def sweeping(settings: Settings) -> Iterator[None]:
-    """A courier's loop of one's own."""
+    """A dispatcher's loop of one's own."""
     engine, publisher, stopping = make_engine(settings), Publisher(settings), threading.Event()
     sweeper = Sweeper(settings, make_sessions(engine), publisher)
     thread = threading.Thread(target=loop, args=(sweeper.sweep, stopping, 0.2, "sweep"))
@@ -61,8 +61,8 @@ def sweeping(settings: Settings) -> Iterator[None]:
 
 
 def with_own(settings: Settings, **groups: object) -> Settings:
-    patient = CourierSettings(sweep_every_s=0.2, lost_after_s=2)
-    return settings.model_copy(update={"jobs": SHORT_LEASES, "courier": patient, **groups})
+    patient = DispatcherSettings(sweep_every_s=0.2, lost_after_s=2)
+    return settings.model_copy(update={"jobs": SHORT_LEASES, "dispatcher": patient, **groups})
 
 
 @pytest.mark.parametrize("lane", [Lane.INTERACTIVE, Lane.BULK])

@@ -76,7 +76,7 @@ def test_at_the_usual_settings_a_killed_worker_s_jobs_run_again_within_25_s(
 
             def is_running_again() -> bool:
                 sweeper.sweep()
-                time.sleep(settings.courier.sweep_every_s)
+                time.sleep(settings.dispatcher.sweep_every_s)
                 return read_job(sessions, job.id).attempt == 2
 
             wait_until(is_running_again, 40, "the job to be claimed again")

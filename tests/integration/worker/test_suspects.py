@@ -54,8 +54,8 @@ def test_a_worker_that_is_killed_counts_against_the_one_suspect_in_hand(
     deaths: int,
 ) -> None:
     settings = settings.model_copy(update={"jobs": QUICK_LEASES})
-    courier = settings.courier.model_copy(update={"lost_after_s": 1})
-    sweeper = Sweeper(settings.model_copy(update={"courier": courier}), sessions, publisher)
+    dispatcher = settings.dispatcher.model_copy(update={"lost_after_s": 1})
+    sweeper = Sweeper(settings.model_copy(update={"dispatcher": dispatcher}), sessions, publisher)
     jobs = suspects(sessions, publisher, images, lane)
     for died in range(1, deaths + 1):
         with start_worker(settings, lane.value) as worker:

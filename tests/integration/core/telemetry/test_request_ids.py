@@ -12,7 +12,7 @@ from redis import Redis
 
 from cli.local.server import free_port
 from core.db.engine import Sessions
-from core.settings import CourierSettings, Settings
+from core.settings import DispatcherSettings, Settings
 from tests.image_server import ImageServer
 from tests.processes import running, wait_for_api, wait_until
 from tests.webhook_receiver import Receiver
@@ -37,11 +37,11 @@ def test_a_request_can_be_followed_through_all_processes(
         update={
             "api": settings.api.model_copy(update={"port": port}),
             "worker": settings.worker.model_copy(update={"bundle": make_tiny_bundle(tmp_path / "bundle")}),
-            "courier": CourierSettings(sweep_every_s=0.2, lost_after_s=0.5),
+            "dispatcher": DispatcherSettings(sweep_every_s=0.2, lost_after_s=0.5),
             "fetch": settings.fetch.model_copy(update={"ports": ()}),
         }
     )
-    logs = {name: tmp_path / f"{name}.log" for name in ("api", "worker", "courier")}
+    logs = {name: tmp_path / f"{name}.log" for name in ("api", "worker", "dispatcher")}
     with ImageServer() as images, Receiver() as receiver:
         # Given a request with an id, whose job's message Redis loses
         with running(settings, "api", log=logs["api"]):
@@ -51,7 +51,7 @@ def test_a_request_can_be_followed_through_all_processes(
             redis.flushall()
         # When the others get to work
         with (
-            running(settings, "courier", log=logs["courier"]),
+            running(settings, "dispatcher", log=logs["dispatcher"]),
             running(settings, "worker", "--lane", "interactive", log=logs["worker"]),
         ):
             wait_until(lambda: statuses(sessions) == ["delivered"], 60, "the webhook")
@@ -62,12 +62,12 @@ def test_a_request_can_be_followed_through_all_processes(
     assert (served["path"], served["job_id"], served["status"]) == ("/v1/jobs", job_id, 202)
     [finished] = of_request(told["worker"], "job_finished")
     assert finished["job_id"] == job_id
-    [attempted] = of_request(told["courier"], "webhook_attempted")
+    [attempted] = of_request(told["dispatcher"], "webhook_attempted")
     assert (attempted["job_id"], attempted["event_id"]) == (job_id, received.headers["webhook-id"])
     assert attempted["delivery_id"]
     assert attempted["is_delivered"]
     processes = {name: {line["process"] for line in of} for name, of in told.items()}
-    assert processes == {"api": {"api"}, "worker": {"worker.interactive"}, "courier": {"courier"}}
+    assert processes == {"api": {"api"}, "worker": {"worker.interactive"}, "dispatcher": {"dispatcher"}}
     # And lines of other requests have other ids
     assert {line.get("request_id") for line in told["api"]} != {REQUEST_ID, None}
 

@@ -1,4 +1,4 @@
-"""Traces: one spans api, worker and courier; none is sent to strangers; a missing extra or collector harms nothing."""
+"""Traces: one spans api, worker and dispatcher; strangers get none; a missing extra or collector harms nothing."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_one_trace_spans_a_jobs_life(
     with ImageServer() as images:
         job_id = post(settings, tracing(kept, "api"), images.url("/good.jpg"), receiver.url(), traceparent=TRACEPARENT)
         work(settings, tracing(kept, "worker"), job_id)
-        with delivering(settings, sessions, tracing(kept, "courier")):
+        with delivering(settings, sessions, tracing(kept, "dispatcher")):
             wait_until(lambda: statuses(sessions) == ["delivered"], 30, "the delivery")
     spans = kept.get_finished_spans()
     assert {trace_of(span) for span in spans} == {TRACE_ID}
@@ -126,7 +126,7 @@ def test_one_trace_spans_a_jobs_life(
     assert [span.attributes["http.response.status_code"] for span in attempts if span.attributes] == [503, 204]
     assert {parent_of(span) for span in attempts} == {span_id(request)}
     services = {span.name: span.resource.attributes["service.name"] for span in spans}
-    assert (services["job"], services["webhook attempt"]) == ("enrich-worker", "enrich-courier")
+    assert (services["job"], services["webhook attempt"]) == ("enrich-worker", "enrich-dispatcher")
 
 
 def test_nothing_of_a_trace_goes_to_strangers(
@@ -136,7 +136,7 @@ def test_nothing_of_a_trace_goes_to_strangers(
         secret = "signature=hush"
         job_id = post(settings, tracing(kept, "api"), images.url(f"/good.jpg?{secret}"), receiver.url(f"/?{secret}"))
         work(settings, tracing(kept, "worker"), job_id)
-        with delivering(settings, sessions, tracing(kept, "courier")):
+        with delivering(settings, sessions, tracing(kept, "dispatcher")):
             wait_until(lambda: statuses(sessions) == ["delivered"], 30, "the delivery")
     assert not [name for each in receiver.received for name in each.headers if name.startswith("trace")]
     assert "hush" not in "".join(span.to_json() for span in kept.get_finished_spans())
@@ -268,18 +268,18 @@ def test_a_collector_that_is_away_holds_nobody(settings: Settings, tmp_path: Pat
     own = settings.model_copy(
         update={
             "tracing": TracingSettings(endpoint="http://127.0.0.1:1/v1/traces"),
-            "courier": settings.courier.model_copy(update={"heartbeat_file": heartbeat}),
+            "dispatcher": settings.dispatcher.model_copy(update={"heartbeat_file": heartbeat}),
         }
     )
     with Receiver() as receiver:
         app_tracing = Tracing()
         job_id = post(settings, app_tracing, "http://127.0.0.1:1/a.jpg", receiver.url())
-        with running(own, "courier", log=tmp_path / "log") as courier:
-            wait_for_file(heartbeat, courier)
+        with running(own, "dispatcher", log=tmp_path / "log") as dispatcher:
+            wait_for_file(heartbeat, dispatcher)
             cancel(settings, job_id)
             wait_until(lambda: bool(receiver.received), 20, "the webhook")
             began = time.monotonic()
-            assert stop(courier) == 0
+            assert stop(dispatcher) == 0
             assert time.monotonic() - began < 12
 
 
@@ -289,7 +289,7 @@ def cancel(settings: Settings, job_id: uuid.UUID) -> None:
     resources_of(app).close()
 
 
-@pytest.mark.parametrize("command", [["courier"], ["api"], ["worker"], ["worker", "--lane", "bulk"], ["up"]])
+@pytest.mark.parametrize("command", [["dispatcher"], ["api"], ["worker"], ["worker", "--lane", "bulk"], ["up"]])
 def test_without_the_extra_the_start_says_what_to_install(settings: Settings, command: list[str]) -> None:
     own = settings.model_copy(update={"tracing": TracingSettings(endpoint="http://127.0.0.1:1/v1/traces")})
     code = f"import sys; sys.modules['opentelemetry'] = None; sys.argv[1:] = {command!r}; import enrich; enrich.main()"

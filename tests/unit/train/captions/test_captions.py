@@ -47,7 +47,7 @@ def one_core() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_catalogue(tmp_path_factory.mktemp("captions.__main__") / "catalogue", rows=240)
+    return write_catalogue(tmp_path_factory.mktemp("captions") / "catalogue", rows=240)
 
 
 @pytest.fixture(scope="module")
