@@ -20,19 +20,15 @@ from api.routes import (
 from api.schemas import openapi
 from api.services import EXTENSION, open_resources
 from core.settings import Settings
-from core.telemetry.tracing import Tracing
 
 
-def create_app(settings: Settings, tracing: Tracing | None = None) -> APIFlask:
-    """The WSGI application of one process. The caller closes `resources_of(app)` when it is done with it.
-
-    tracing: that of the settings if unset.
-    """
+def create_app(settings: Settings) -> APIFlask:
+    """The WSGI application of one process. The caller closes `resources_of(app)` when it is done with it."""
     release = version("asset-enrichment")
     app = APIFlask("api", title=openapi.TITLE, version=release, docs_path=None, static_url_path="/assets")
     app.config["MAX_CONTENT_LENGTH"] = settings.api.max_request_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.extensions[EXTENSION] = open_resources(settings, tracing)
+    app.extensions[EXTENSION] = open_resources(settings)
     # In this order: a request has its id before anything may refuse it, and is counted when its answer is whole.
     metrics.install(app)
     request_context.install(app)

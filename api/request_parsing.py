@@ -23,6 +23,7 @@ from api.services import resources
 from core.errors import InvalidAddress
 from core.jobs.submission import Submission
 from core.net.urls import UPLOAD_SCHEME, Address
+from core.telemetry.tracing import current_traceparent
 from core.webhooks.endpoints import checked_url
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -87,7 +88,7 @@ def _from_json(headers: JobHeaders) -> Submission:
         webhook_url=webhook_address(asked.webhook_url),
         webhook_key_id=key_id(),
         request_id=request_id(),
-        traceparent=resources().tracing.traceparent(),
+        traceparent=current_traceparent(),
     )
 
 
@@ -116,7 +117,7 @@ def _from_upload(headers: JobHeaders) -> Submission:
         webhook_url=webhook_url,
         webhook_key_id=key_id(),
         request_id=request_id(),
-        traceparent=resources().tracing.traceparent(),
+        traceparent=current_traceparent(),
     )
 
 

@@ -18,7 +18,7 @@ from api.services import resources_of
 from core.loopback import refuse_exposure
 from core.settings import Settings
 from core.telemetry.logs import configure_logs
-from core.telemetry.tracing import check_tracing
+from core.telemetry.tracing import check_tracing, start_exporting
 
 KEEP_ALIVE_S = 75
 """Longer than the idle timeout of usual load balancers (60 s), or they would use a connection that we just closed."""
@@ -113,4 +113,5 @@ class _Server(BaseApplication):
 
     def load(self) -> APIFlask:
         # Called in the worker process, after the fork: threads and connections are made where they are used.
+        start_exporting(self._settings.tracing, "api")
         return create_app(self._settings)

@@ -23,7 +23,6 @@ from core.net.ssrf_guard import Guard
 from core.settings import Settings
 from core.storage.uploads import Storage, open_storage
 from core.telemetry.metrics import ApiMetrics
-from core.telemetry.tracing import Tracing, open_tracing
 
 EXTENSION = "enrich"
 
@@ -42,7 +41,6 @@ class Resources:
     quota: QueuedQuota
     guard: Guard
     metrics: ApiMetrics
-    tracing: Tracing
 
     def close(self) -> None:
         """Ends the waits and gives all connections back."""
@@ -50,14 +48,10 @@ class Resources:
         self.publisher.close()
         self.rate_limit.close()
         self.engine.dispose()
-        self.tracing.close()
 
 
-def open_resources(settings: Settings, tracing: Tracing | None = None) -> Resources:
-    """Makes the set. Nothing is connected yet: each part connects when it is first used, after gunicorn's fork.
-
-    tracing: that of the settings if unset.
-    """
+def open_resources(settings: Settings) -> Resources:
+    """Makes the set. Nothing is connected yet: each part connects when it is first used, after gunicorn's fork."""
     engine = make_engine(settings, answer_within_s=settings.api.record_timeout_s, pool=WaryPool)
     sessions = make_sessions(engine)
     metrics = ApiMetrics()
@@ -75,7 +69,6 @@ def open_resources(settings: Settings, tracing: Tracing | None = None) -> Resour
         quota=QueuedQuota(sessions, settings.api.max_queued_jobs),
         guard=Guard(settings.fetch),
         metrics=metrics,
-        tracing=tracing or open_tracing(settings.tracing, "api"),
     )
 
 

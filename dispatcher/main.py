@@ -18,7 +18,7 @@ from core.telemetry.heartbeat import Heartbeat
 from core.telemetry.logs import configure_logs, get_logger
 from core.telemetry.metrics import DispatcherMetrics
 from core.telemetry.metrics_server import metrics_served
-from core.telemetry.tracing import Tracing, open_tracing
+from core.telemetry.tracing import exporting
 from core.webhooks.events import CHANNEL
 from dispatcher.gauges import READ_EVERY_S, Readings
 from dispatcher.liveness import Pulse
@@ -37,14 +37,13 @@ LONGEST_PURGE_S = 1800.0
 def run(settings: Settings) -> int:
     """Runs until told to stop; answers the exit status: 1 when a loop ended by a fault of ours. Raises StartError."""
     configure_logs(settings, "dispatcher")
-    tracing = open_tracing(settings.tracing, "dispatcher")
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     with contextlib.ExitStack() as stack:
         metrics = DispatcherMetrics()
-        stack.callback(tracing.close)
-        loops = _open_loops(settings, metrics, tracing, stopping, stack)
+        stack.enter_context(exporting(settings.tracing, "dispatcher"))
+        loops = _open_loops(settings, metrics, stopping, stack)
         stack.enter_context(metrics_served(settings.metrics, metrics.registry))
         has_crashed = _run_all(stopping, loops)
     log.info("dispatcher_stopped")
@@ -54,7 +53,6 @@ def run(settings: Settings) -> int:
 def _open_loops(
     settings: Settings,
     metrics: DispatcherMetrics,
-    tracing: Tracing,
     stopping: threading.Event,
     stack: contextlib.ExitStack,
 ) -> dict[str, Callable[[], None]]:
@@ -64,7 +62,7 @@ def _open_loops(
         stack.callback(close)
     sessions = make_sessions(engine)
     pulse = Pulse(Heartbeat(settings.dispatcher.heartbeat_file), {"purge": LONGEST_PURGE_S})
-    deliverer = Deliverer(settings.webhooks, sessions, Sender(client, settings.webhooks), metrics, pulse, tracing)
+    deliverer = Deliverer(settings.webhooks, sessions, Sender(client, settings.webhooks), metrics, pulse)
     listener = Listener(direct_url(settings), CHANNEL, heard=lambda _: deliverer.wake(), connected=deliverer.wake)
     stack.callback(listener.close)
     listener.start()

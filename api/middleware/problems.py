@@ -22,12 +22,10 @@ from typing import Any
 from apiflask import APIFlask, HTTPError
 from flask import Response, json, request
 from pydantic import ValidationError
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import InternalError as DatabaseInternalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
 from api.middleware.request_context import request_id
+from core.db.errors import UNAVAILABLE
 from core.errors import RequestError, StorageUnavailable
 from core.telemetry.logs import get_logger
 
@@ -112,7 +110,7 @@ def install(app: APIFlask) -> None:
     """Makes every error of the application a problem document."""
     app.register_error_handler(RequestError, _request_error)
     app.register_error_handler(StorageUnavailable, _storage_down)
-    for error in (OperationalError, InterfaceError, DatabaseInternalError, PoolTimeout):
+    for error in UNAVAILABLE:
         app.register_error_handler(error, _database_down)
     app.register_error_handler(HTTPError, _invalid_input)
     app.register_error_handler(HTTPException, _http_error)

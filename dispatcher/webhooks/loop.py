@@ -8,6 +8,7 @@ import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from opentelemetry.trace import SpanKind
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -16,7 +17,7 @@ from core.settings import WebhookSettings
 from core.telemetry.heartbeat import Heartbeat
 from core.telemetry.logs import about, get_logger
 from core.telemetry.metrics import DispatcherMetrics
-from core.telemetry.tracing import Attributes, Tracing
+from core.telemetry.tracing import Attributes, add_attributes, span
 from core.webhooks.serializers import event_id
 from dispatcher.liveness import Pulse
 from dispatcher.webhooks.concurrency import Pacing
@@ -51,9 +52,7 @@ class Deliverer:
         sender: Sender,
         metrics: DispatcherMetrics | None = None,
         pulse: Pulse | None = None,
-        tracing: Tracing | None = None,
     ) -> None:
-        self._tracing = tracing or Tracing()
         self._metrics = metrics or DispatcherMetrics()
         self._pulse = pulse or Pulse(Heartbeat(None))
         self._settings = settings
@@ -137,9 +136,9 @@ class Deliverer:
     def _make(self, due: Due) -> Attempt:
         ids = {"delivery_id": str(due.id), "endpoint_id": str(due.endpoint_id)}
         try:
-            with self._tracing.span("webhook attempt", ids, parent=due.traceparent, kind="client") as mark:
+            with span("webhook attempt", ids, parent=due.traceparent, kind=SpanKind.CLIENT) as current:
                 attempt = self._sender.send(due)
-                mark(_outcome(attempt))
+                add_attributes(current, _outcome(attempt))
         except Exception:  # a bug of ours: it is logged, counts as a failure, and leaves no place taken for ever
             log.exception("webhook_attempt_crashed")
             return Attempt(due, dt.datetime.now(dt.UTC), 0.0, error="internal_error")
