@@ -1,4 +1,4 @@
-"""What becomes of jobs, counted: in one place and at the end of each, so that the way there does no more than work."""
+"""Metrics of finished jobs, recorded in one place when each job ends."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ NO_ANSWER = "null"
 
 
 @dataclasses.dataclass(frozen=True)
-class Ended:
-    """How a job left the worker; a child process hands it to its parent, who counts.
+class JobOutcome:
+    """How a job left the worker. A child process sends it to its parent, which records it.
 
-    status: succeeded, failed, retried or released. timings: `<stage>_ms` as far as it came. metadata: of an answer.
+    status: succeeded, failed, retried or released.
+    timings: `<stage>_ms` for each stage that the job reached.
+    metadata: the answer of a job that succeeded.
     """
 
     status: str
@@ -34,48 +36,52 @@ class Ended:
     metadata: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
 
 
-class Tally:
-    """Counts what ends. Thread-safe, and without any I/O."""
+class JobMetrics:
+    """Records job outcomes. Thread-safe and without I/O."""
 
     def __init__(self, metrics: WorkerMetrics, bundle: Bundle) -> None:
         self._metrics = metrics
         self._values = {name: frozenset(values) for name, values in bundle.taxonomy.values.items()}
 
-    def count(self, claim: Claim, ended: Ended | None, claimed_at: float) -> None:
-        """claimed_at: by time.monotonic(). None = the job was not ours any more, so its end is somebody else's."""
-        if ended is None:
+    def record(self, claim: Claim, outcome: JobOutcome | None, claimed_at: float) -> None:
+        """Records one outcome.
+
+        outcome: None if the lease was lost: then whoever ends the job records it.
+        claimed_at: time of the claim by `time.monotonic()`.
+        """
+        if outcome is None:
             return
-        self._metrics.jobs_finished.labels(claim.lane, ended.status, ended.code).inc()
+        self._metrics.jobs_finished.labels(claim.lane, outcome.status, outcome.code).inc()
         for stage in STAGES:
-            if (stage_ms := ended.timings.get(f"{stage}_ms")) is not None:
+            if (stage_ms := outcome.timings.get(f"{stage}_ms")) is not None:
                 self._metrics.stage_seconds.labels(stage).observe(stage_ms / 1000)
-        if ended.status == "succeeded":
+        if outcome.status == "succeeded":
             seconds = claim.queued_ms / 1000 + time.monotonic() - claimed_at
             self._metrics.job_seconds.labels(claim.lane).observe(seconds)
-        for attribute, value in ended.metadata.items():
-            self._count_answer(attribute, value)
+        for attribute, value in outcome.metadata.items():
+            self._record_answer(attribute, value)
 
-    def _count_answer(self, attribute: str, value: str | None) -> None:
-        # Only what the taxonomy knows becomes a label: names of products are in the metadata, too.
+    def _record_answer(self, attribute: str, value: str | None) -> None:
+        # Only values of the taxonomy become labels: the metadata holds free text, too.
         if attribute in self._values and (value is None or value in self._values[attribute]):
             self._metrics.answers.labels(attribute, NO_ANSWER if value is None else value).inc()
 
 
-def measured(
+def with_metrics(
     forward: Callable[[Sequence[In]], list[Out]], metrics: WorkerMetrics
 ) -> Callable[[Sequence[In]], list[Out]]:
-    """The same model call, with its size and its time noted."""
+    """Wraps a model call so that its batch size and duration are recorded."""
 
-    def measure(batch: Sequence[In]) -> list[Out]:
+    def measured(batch: Sequence[In]) -> list[Out]:
         metrics.batch_size.observe(len(batch))
         with metrics.batch_seconds.time():
             return forward(batch)
 
-    return measure
+    return measured
 
 
-def tell_bundle(metrics: WorkerMetrics, bundle: Bundle, device: torch.device) -> None:
-    """Which bundle answers, and the memory of the GPU it lies on, if it does."""
+def export_bundle(metrics: WorkerMetrics, bundle: Bundle, device: torch.device) -> None:
+    """Exports which bundle answers and, on a GPU, its memory."""
     metrics.bundle_info.labels(bundle.name, bundle.version, bundle.taxonomy.version).set(1)
     if device.type == "cuda":
         memory = metrics.gpu_memory_bytes
@@ -84,12 +90,12 @@ def tell_bundle(metrics: WorkerMetrics, bundle: Bundle, device: torch.device) ->
         memory.labels("total").set(torch.cuda.get_device_properties(device).total_memory)
 
 
-def tell_ready(metrics: WorkerMetrics) -> None:
-    """Notes how long the process took to begin; the wall clock, since the kernel tells no other of the start."""
+def export_ready(metrics: WorkerMetrics) -> None:
+    """Exports the start-up time. Uses the wall clock, the only one by which the kernel reports a process's start."""
     metrics.ready_seconds.set(time.time() - psutil.Process().create_time())
 
 
-def serve_lane(metrics: WorkerMetrics, lane: Lane, count_held: Callable[[], int]) -> None:
-    """The lane's series, from 0 on."""
+def export_lane(metrics: WorkerMetrics, lane: Lane, count_held: Callable[[], int]) -> None:
+    """Exports the lane's series, starting at 0."""
     metrics.serve_lane(lane.value)
     metrics.jobs_in_progress.labels(lane.value).set_function(count_held)

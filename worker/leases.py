@@ -1,7 +1,7 @@
-"""Keeps the leases of the jobs this process works on, and tells which of them it has lost.
+"""Renews the leases of the jobs this process works on, and notices which of them it has lost.
 
-A job is lost when somebody canceled it, or when Postgres was away for longer than the lease and another worker took the
-job. Working on would harm nothing (the final write is fenced), but it would be for nothing.
+A lease is lost when the job was canceled, or when Postgres was unavailable for longer than the lease and another worker
+took the job. Continuing would do no harm, because the final write is fenced, but it would be wasted work.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ log = get_logger(__name__)
 
 
 class LeaseKeeper:
-    """One thread that renews every `renew_every_s` what is held. Thread-safe.
+    """Renews all held leases every `renew_every_s` seconds in one thread. Thread-safe.
 
-    on_lost: called for each job that turns out to be ours no more.
+    on_lost: called for each lease that turns out to be lost.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class LeaseKeeper:
         self._lease_s = lease_s
         self._renew_every_s = renew_every_s
         self._held: dict[uuid.UUID, Claim] = {}
-        self._ending: set[Claim] = set()
+        self._finishing: set[Claim] = set()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
@@ -50,7 +50,7 @@ class LeaseKeeper:
 
     @contextlib.contextmanager
     def hold(self, claims: Sequence[Claim]) -> Iterator[None]:
-        """Renews the claims' leases for as long as the block runs, or until `drop`."""
+        """Renews the claims' leases while the block runs; each until it is finished or dropped."""
         with self._lock:
             self._held |= {claim.id: claim for claim in claims}
         try:
@@ -59,42 +59,42 @@ class LeaseKeeper:
             for claim in claims:
                 self.drop(claim)
 
-    def drop(self, claim: Claim) -> None:
-        """Ends the renewing of one claim, unless a later attempt at the same job is held by now."""
+    @contextlib.contextmanager
+    def finishing(self, claim: Claim) -> Iterator[None]:
+        """Surrounds the write of a job's end, which checks for itself whether the lease is still ours.
+
+        While the block runs, a failed renewal does not count as a lost lease: our own transaction holds the row, or
+        has just ended the job. The lease is dropped when the block ends, and kept if it raises.
+        """
         with self._lock:
-            self._ending.discard(claim)
+            if self._holds(claim):
+                self._finishing.add(claim)
+        try:
+            yield
+        except BaseException:
+            with self._lock:
+                self._finishing.discard(claim)
+            raise
+        self.drop(claim)
+
+    def drop(self, claim: Claim) -> None:
+        """Stops renewing one lease, unless a later attempt at the same job is held by now."""
+        with self._lock:
+            self._finishing.discard(claim)
             if self._holds(claim):
                 del self._held[claim.id]
-
-    def ending(self, claim: Claim) -> None:
-        """Its end is about to be written, which finds out by itself whether it still is ours; until `drop`."""
-        with self._lock:
-            if self._holds(claim):  # else nobody would drop it any more
-                self._ending.add(claim)
 
     def is_held(self, claim: Claim) -> bool:
         """Whether the job was still ours at the last renewal."""
         with self._lock:
             return self._holds(claim)
 
-    def _holds(self, claim: Claim) -> bool:
-        held = self._held.get(claim.id)
-        return held is not None and held.attempt == claim.attempt
-
     def count(self) -> int:
-        """How many jobs are held."""
+        """Returns the number of held leases."""
         return len(self._held)
 
-    def _run(self) -> None:
-        while not self._stopping.wait(self._renew_every_s):
-            try:
-                self.renew()
-            except (DBAPIError, PoolTimeout) as error:
-                # The leases run on for a while; the next round may find Postgres again.
-                log.warning("lease_renewal_failed", why=type(error).__name__)
-
     def renew(self) -> None:
-        """Renews all that is held, in one statement. What Postgres no longer knows as ours is dropped."""
+        """Renews all held leases in one statement, and drops those that Postgres no longer attributes to us."""
         with self._lock:
             held = list(self._held.values())
         if not held:
@@ -103,8 +103,19 @@ class LeaseKeeper:
             ours = lifecycle.renew(session, [(claim.id, claim.attempt) for claim in held], self._lease_s)
         with self._lock:
             for claim in held:
-                # A row that we are ending is locked, or no longer in progress: that is no loss.
-                if claim.id not in ours and self._holds(claim) and claim not in self._ending:
+                if claim.id not in ours and self._holds(claim) and claim not in self._finishing:
                     del self._held[claim.id]
                     self._on_lost()
                     log.info("lease_lost", job_id=str(claim.id), request_id=claim.request_id)
+
+    def _holds(self, claim: Claim) -> bool:
+        held = self._held.get(claim.id)
+        return held is not None and held.attempt == claim.attempt
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._renew_every_s):
+            try:
+                self.renew()
+            except (DBAPIError, PoolTimeout) as error:
+                # The leases last for several rounds; the next one may reach Postgres again.
+                log.warning("lease_renewal_failed", why=type(error).__name__)

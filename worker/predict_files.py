@@ -1,4 +1,4 @@
-"""Pictures from this machine's files answered without any server: the worker's very decode, preprocess and predict."""
+"""Answers local image files without any server, with the worker's own decode, preprocess and predict."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from core.errors import (
 from core.settings import Settings
 from model.predictor import Predictor
 from model.preprocessing import Pixels
-from worker.image.preprocess import prepare
+from worker.image.preprocess import preprocess
 
 Document = dict[str, Any]
 
 
 def predict_files(settings: Settings, files: Sequence[Path], bundle: Path | None = None) -> Iterator[Document]:
-    """One document per file, in order: `file` with `metadata`, `predictions` and `model`, or with `error`.
+    """Yields one document per file, in order: `file` with `metadata`, `predictions` and `model`, or with `error`.
 
-    bundle: its folder; else that of the settings, else the shipped one. Raises BundleError before the first answer.
+    bundle: a bundle's folder. Defaults to the configured bundle, else the shipped one.
+    Raises BundleError before the first answer.
     """
     worker = settings.worker
-    budget_ms = math.inf if worker.caption_budget_ms else 0  # nobody else waits for this process
+    budget_ms = math.inf if worker.caption_budget_ms else 0  # no other caller waits for this process
     predictor = Predictor.load(bundle or worker.bundle, device=worker.device, caption_budget_ms=budget_ms)
     remaining = iter(files)
     while batch := list(islice(remaining, settings.worker.max_batch_size)):
@@ -36,7 +37,7 @@ def predict_files(settings: Settings, files: Sequence[Path], bundle: Path | None
 
 
 def _answer(predictor: Predictor, settings: Settings, files: Iterable[Path]) -> list[Document]:
-    """A batch of files. One that cannot be read or decoded fails alone."""
+    """Answers one batch. A file that cannot be read or decoded fails alone."""
     documents: list[Document] = []
     waiting: list[tuple[Document, Pixels]] = []
     for file in files:
@@ -52,11 +53,11 @@ def _answer(predictor: Predictor, settings: Settings, files: Iterable[Path]) -> 
 
 
 def _pixels(predictor: Predictor, settings: Settings, file: Path) -> Pixels:
-    return prepare(_read(file, settings.fetch.max_bytes), predictor, settings.decode).pixels
+    return preprocess(_read(file, settings.fetch.max_bytes), predictor, settings.decode).pixels
 
 
 def _read(file: Path, max_bytes: int) -> bytes:
-    """The file's bytes, at most as many as a fetch would take."""
+    """Returns the file's bytes, limited as a fetch is."""
     try:
         with file.open("rb") as opened:
             data = opened.read(max_bytes + 1)

@@ -1,14 +1,14 @@
-"""The state machine of a job, as the few statements that move it.
+"""The state machine of a job: one function per transition.
 
     queued ──claim──▶ processing ──finish──▶ succeeded
       ▲                 │  │  └────fail────▶ failed
       └──release────────┘  └─cancel────────▶ canceled      (cancel also from queued)
          fail_or_retry, crash, free_expired                (retry: failed, canceled ──▶ queued)
 
-Recovery comes from leases: `claim` and `renew` write how long the worker may stay silent, `free_expired` takes back
-what it lost. Only Postgres's clock is used. Every move of a worker is fenced by (id, attempt, status = processing): one
-that lost its lease changes nothing. Functions take an open session and leave the commit to their caller, so that
-several moves can be one transaction; NOTIFY goes out with that commit. Webhook events are written in it, too.
+Jobs are recovered by leases: `claim` and `renew` set how long a worker may stay silent, and `free_expired` queues the
+jobs of silent workers again. Only Postgres's clock is used. Every transition by a worker is fenced by (id, attempt,
+status = processing), so a worker that has lost its lease changes nothing. Functions take an open session and leave the
+commit to the caller, so that several transitions can share a transaction. NOTIFY and webhook events are part of it.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from core.states import Lane, Status
 from core.webhooks.events import is_watched, job_ended
 
 CHANNEL = "enrich_job"
-"""NOTIFY channel on which the id of each job that reached a final state is told."""
+"""NOTIFY channel that carries the id of each job that reaches a final state."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """A job that is ours until its lease ends. `attempt` is the fence of everything we write about it."""
+    """A job that this worker owns until the lease expires. `attempt` fences every write about it."""
 
     id: uuid.UUID
     attempt: int
@@ -53,7 +53,7 @@ class Claim:
 
 @dataclasses.dataclass(frozen=True)
 class SeenAsset:
-    """The image a job turned out to hold. `width` and `height` in pixels, as a person sees it (EXIF applied)."""
+    """The image behind a job's address. `width` and `height` are in pixels, after EXIF orientation."""
 
     sha256: str
     width: int
@@ -64,7 +64,7 @@ class SeenAsset:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a worker found: all of a result row but its place in the record. `embedding` is float16, little-endian."""
+    """The answer of a worker: the content of a result row. `embedding` is float16, little-endian."""
 
     bundle_name: str
     bundle_version: str
@@ -85,15 +85,17 @@ def claim(
     max_crashes: int | None = None,
     crashes_below: int | None = None,
 ) -> list[Claim]:
-    """Takes those of the jobs that are free: queued and due, or left by a worker whose lease ran out.
+    """Claims those of the jobs that are free: queued and due, or held under an expired lease.
 
-    What is not in the answer is not ours: finished, canceled, or held by somebody else; or its worker died for the
-    `max_crashes`th time, which `free_expired` will make poison; or it counts `crashes_below` or more, see `suspects`.
+    Jobs that are missing from the result are finished, canceled, or held by another worker.
+
+    max_crashes: skips jobs whose worker died for the `max_crashes`th time; `free_expired` fails them as poison.
+    crashes_below: skips jobs with as many crashes or more; see `suspects`.
     """
     is_ours = [Job.id.in_(job_ids), _is_free(max_crashes)]
     if crashes_below is not None:
         is_ours.append(_crashes_when_claimed() < crashes_below)
-    # Locked in one order, and what another claim holds is left to it: two twins of a chunk cannot deadlock.
+    # Rows are locked in order of id, and locked rows are skipped, so that two copies of a message cannot deadlock.
     free = select(Job.id).where(*is_ours).order_by(Job.id).with_for_update(skip_locked=True).subquery()
     rows = session.execute(
         update(Job)
@@ -113,7 +115,7 @@ def claim(
 
 
 def suspects(session: Session, job_ids: Sequence[uuid.UUID], crashes: int, max_crashes: int) -> list[uuid.UUID]:
-    """Those of the jobs that are free and count `crashes` or more; the least suspect first. Takes none of them."""
+    """Returns the free jobs with `crashes` or more, fewest crashes first. Claims none of them."""
     counted = _crashes_when_claimed()
     is_suspect = and_(Job.id.in_(job_ids), _is_free(max_crashes), counted >= crashes)
     return list(session.scalars(select(Job.id).where(is_suspect).order_by(counted, Job.id)))
@@ -126,7 +128,7 @@ def _is_free(max_crashes: int | None) -> ColumnElement[bool]:
 
 
 def _crashes_when_claimed() -> ColumnElement[int]:
-    # One that is still `processing` was left by a worker that died.
+    # A free job in `processing` was held by a worker that died.
     return Job.crashes + case((Job.status == Status.PROCESSING, 1), else_=0)
 
 
@@ -147,7 +149,7 @@ def _claim(job: Job, queued_ms: float) -> Claim:
 
 
 def renew(session: Session, held: Sequence[tuple[uuid.UUID, int]], lease_s: float) -> set[uuid.UUID]:
-    """Prolongs the leases of (id, attempt) pairs; answers which of them are still ours."""
+    """Extends the leases of (id, attempt) pairs. Returns the ids that still belong to the caller."""
     fences = [and_(Job.id == job_id, Job.attempt == attempt) for job_id, attempt in held]
     locked = (
         select(Job.id)
@@ -167,7 +169,7 @@ def renew(session: Session, held: Sequence[tuple[uuid.UUID, int]], lease_s: floa
 
 
 def finish(session: Session, claim: Claim, asset: SeenAsset, outcome: Outcome) -> bool:
-    """Writes the answer and publishes it. False = the job is no longer ours; the caller must roll back."""
+    """Writes the answer and publishes it. Returns False if the lease was lost; the caller must then roll back."""
     result_id = uuid.uuid4()
     session.add(
         Result(
@@ -193,9 +195,9 @@ def finish(session: Session, claim: Claim, asset: SeenAsset, outcome: Outcome) -
 
 
 def record_asset(session: Session, owner_id: str, asset: SeenAsset) -> uuid.UUID:
-    """The id of the owner's asset with these bytes, written if it is new."""
+    """Returns the id of the owner's asset with these bytes; inserts it if it is new."""
     statement = insert(Asset).values(id=uuid.uuid4(), owner_id=owner_id, **dataclasses.asdict(asset))
-    # DO UPDATE rather than DO NOTHING: only then does RETURNING give the row that was there.
+    # DO UPDATE rather than DO NOTHING, because only then does RETURNING include an existing row.
     statement = statement.on_conflict_do_update(
         index_elements=[Asset.owner_id, Asset.sha256], set_={"byte_size": statement.excluded.byte_size}
     )
@@ -203,43 +205,42 @@ def record_asset(session: Session, owner_id: str, asset: SeenAsset) -> uuid.UUID
 
 
 def fail(session: Session, claim: Claim, error: JobError) -> bool:
-    """Ends the job as failed. False = no longer ours."""
+    """Ends the job as failed. Returns False if the lease was lost."""
     return _end(session, claim, status=Status.FAILED, error=error_document(error))
 
 
-def fail_or_retry(session: Session, claim: Claim, error: JobError, settings: JobSettings) -> bool:
-    """After a retryable error puts the job back with a delay, while tries are left; else fails it."""
-    if not may_retry(claim, error, settings):
-        return fail(session, claim, error)
-    return _put_back(
+def fail_or_retry(session: Session, claim: Claim, error: JobError, settings: JobSettings) -> Status | None:
+    """Queues the job again with a delay if the error is retryable and retries are left; fails it otherwise.
+
+    Returns the new status, QUEUED or FAILED; None if the lease was lost.
+    """
+    if not (error.retryable and claim.retries < settings.max_retries):
+        return Status.FAILED if fail(session, claim, error) else None
+    is_ours = _put_back(
         session,
         claim,
         retries=Job.retries + 1,
         next_attempt_at=_after(retry_delay_s(claim.retries, settings)),
         error=error_document(error),
     )
-
-
-def may_retry(claim: Claim, error: JobError, settings: JobSettings) -> bool:
-    """Whether the error may pass, and the job has tries left."""
-    return error.retryable and claim.retries < settings.max_retries
+    return Status.QUEUED if is_ours else None
 
 
 def retry_delay_s(retries: int, settings: JobSettings) -> float:
-    """Seconds to wait after the `retries`-th retry failed: doubling, capped, with jitter of ± 25 %."""
+    """Returns the delay before the next retry, in seconds: doubling, capped, with a jitter of ± 25 %."""
     delay = min(settings.retry_base_s * 2.0**retries, settings.retry_max_s)
     return delay * random.uniform(0.75, 1.25)  # noqa: S311 - spreads load, protects nothing
 
 
 def release(session: Session, claim: Claim) -> bool:
-    """Gives a job back untouched, as a worker does that is told to stop. Counts as nothing; the caller publishes it."""
+    """Queues the job again without counting anything against it. The caller publishes it."""
     return _put_back(session, claim)
 
 
 def crash(session: Session, claim: Claim, max_crashes: int) -> Status | None:
-    """After the process that ran this job alone died: puts it back (queued), or fails it as poison (failed).
+    """Counts the death of the process that ran this job alone.
 
-    None = no longer ours.
+    Returns QUEUED if the job was queued again, FAILED if it was failed as poison, None if the lease was lost.
     """
     crashes = claim.crashes + 1
     if crashes < max_crashes:
@@ -262,19 +263,19 @@ def _put_back(
 
 
 def cancel(session: Session, owner_id: str, job_id: uuid.UUID) -> bool:
-    """Cancels a queued or processing job at once. False = it was not there, or had ended already."""
+    """Cancels a queued or processing job. Returns False if it is missing or has ended."""
     statement = (
         update(Job)
         .where(Job.id == job_id, Job.owner_id == owner_id, Job.status.in_([Status.QUEUED, Status.PROCESSING]))
         .values(status=Status.CANCELED, finished_at=func.now(), lease_expires_at=None, next_attempt_at=None)
     )
-    return _run_and_tell(session, statement)
+    return _finalize_and_notify(session, statement)
 
 
 def retry(session: Session, owner_id: str, job_ids: Sequence[uuid.UUID], published_at: dt.datetime) -> Sequence[Job]:
-    """Puts those of the owner's jobs back that failed or were canceled; answers them. The caller publishes them.
+    """Queues the owner's failed or canceled jobs again and returns them. The caller publishes them.
 
-    What was counted against them is forgotten; `attempt` is not, since a worker may still be busy with an old one.
+    Resets retries and crashes, but not `attempt`, because a worker may still be busy with an earlier attempt.
     """
     statement = (
         update(Job)
@@ -295,7 +296,7 @@ def retry(session: Session, owner_id: str, job_ids: Sequence[uuid.UUID], publish
 
 
 def free_expired(session: Session, max_crashes: int, limit: int) -> tuple[int, int]:
-    """Takes jobs back whose worker fell silent: (requeued, failed as poison). Each counts as a crash of the job."""
+    """Ends expired leases, each a crash of its job. Returns the numbers of jobs queued again and failed as poison."""
     expired = list(
         session.scalars(
             select(Job).where(_is_expired()).order_by(Job.id).limit(limit).with_for_update(skip_locked=True)
@@ -314,19 +315,19 @@ def free_expired(session: Session, max_crashes: int, limit: int) -> tuple[int, i
         job.error = error_document(_poison(job.crashes))
     session.flush()
     for job in poisoned:
-        if session.execute(select(is_watched(), _told()).where(Job.id == job.id)).one()[0]:
+        if session.execute(select(is_watched(), _notify_ended()).where(Job.id == job.id)).one()[0]:
             job_ended(session, job.id)
     return len(expired) - len(poisoned), len(poisoned)
 
 
 def error_document(error: JobError) -> dict[str, Any]:
-    """`error` of a failed job, as the API gives it."""
+    """Returns the `error` member of a failed job, as the API serves it."""
     return {"code": error.code, "message": error.message, "retryable": error.retryable}
 
 
 def _end(session: Session, claim: Claim, **values: Any) -> bool:
     values |= {"finished_at": func.now(), "lease_expires_at": None}
-    return _run_and_tell(session, _fenced(claim).values(**values))
+    return _finalize_and_notify(session, _fenced(claim).values(**values))
 
 
 def _fenced(claim: Claim) -> Update:
@@ -337,9 +338,9 @@ def _fenced(claim: Claim) -> Update:
     )
 
 
-def _run_and_tell(session: Session, statement: Update) -> bool:
-    """Ends a job; all that is to be known of it comes with the one statement that does."""
-    row = session.execute(statement.returning(Job.id, is_watched(), _told())).one_or_none()
+def _finalize_and_notify(session: Session, statement: Update) -> bool:
+    """Ends the job, notifies listeners, and writes its webhook event if any endpoint wants it. False if not ours."""
+    row = session.execute(statement.returning(Job.id, is_watched(), _notify_ended())).one_or_none()
     if row is None:
         return False
     job_id, has_watchers, _ = row
@@ -348,8 +349,11 @@ def _run_and_tell(session: Session, statement: Update) -> bool:
     return True
 
 
-def _told() -> ColumnElement[str]:
-    """NOTIFY with the id of each row of `job` that the statement ends."""
+def _notify_ended() -> ColumnElement[str]:
+    """Sends NOTIFY with the id of each row that the statement ends.
+
+    Part of RETURNING, so that ending a job and announcing it cost one round trip.
+    """
     return func.pg_notify(CHANNEL, cast(Job.id, String))
 
 

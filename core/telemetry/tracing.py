@@ -57,7 +57,9 @@ def add_attributes(span: Span, attributes: Attributes) -> None:
 
 
 def current_traceparent() -> str | None:
-    """Returns the traceparent of the current span, or None outside of a recorded trace."""
+    """Returns the traceparent of the current span, or None if this process exports no traces."""
+    if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+        return None  # without a provider, a span would only repeat the caller's traceparent
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier)
     return carrier.get("traceparent")

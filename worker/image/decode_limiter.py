@@ -1,4 +1,4 @@
-"""How many pictures are decoded at once, and whether one of them will not end."""
+"""Limits how many images are decoded at a time, and detects a decode that hangs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from core.jobs.lifecycle import Claim
 from worker.process.watchdog import Hang
 
 
-class DecodeSlots:
-    """Decoding is processor work on large buffers: more at once than cores would only cost memory. Thread-safe.
+class DecodeLimiter:
+    """A semaphore around decoding: more decodes than cores would only cost memory. Thread-safe.
 
-    deadline_s: a picture that takes longer counts as hung, see `hang`; its thread cannot be stopped from inside.
+    deadline_s: a decode that takes longer is reported by `find_hang`; its thread cannot be stopped.
     """
 
     def __init__(self, count: int, deadline_s: float) -> None:
@@ -24,8 +24,8 @@ class DecodeSlots:
         self._since: dict[Claim, float] = {}
 
     @contextlib.contextmanager
-    def take(self, claim: Claim) -> Iterator[None]:
-        """Waits for a slot, and keeps it for the block. The deadline runs from the block's beginning."""
+    def acquire(self, claim: Claim) -> Iterator[None]:
+        """Waits for a free slot and holds it while the block runs. The deadline starts with the block."""
         with self._free:
             with self._lock:
                 self._since[claim] = time.monotonic()
@@ -35,11 +35,11 @@ class DecodeSlots:
                 with self._lock:
                     del self._since[claim]
 
-    def hang(self) -> Hang | None:
-        """The picture that is over its deadline, if there is one: only the end of the process helps then."""
-        begun_before = time.monotonic() - self._deadline_s
+    def find_hang(self) -> Hang | None:
+        """Returns a decode that has exceeded its deadline, if any; only exiting the process ends it."""
+        started_before = time.monotonic() - self._deadline_s
         with self._lock:
-            late = [claim for claim, since in self._since.items() if since < begun_before]
+            late = [claim for claim, since in self._since.items() if since < started_before]
         if not late:
             return None
-        return Hang("decode_hangs", {"job_id": str(late[0].id), "request_id": late[0].request_id})
+        return Hang("decode_hung", {"job_id": str(late[0].id), "request_id": late[0].request_id})

@@ -1,4 +1,4 @@
-"""From a file's bytes to what the model takes: the one way, for the service and for `enrich predict` alike."""
+"""Turns an image file into the model's input, for the service and for `enrich predict` alike."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from worker.image.decode import decode
 
 
 @dataclasses.dataclass(frozen=True)
-class Picture:
-    """A picture ready for the model. `width` and `height` are the original's in pixels, upright."""
+class ModelInput:
+    """An image at the model's input size. `width` and `height` are those of the upright original, in pixels."""
 
     pixels: Pixels
     width: int
@@ -20,7 +20,7 @@ class Picture:
     format: str
 
 
-def prepare(data: bytes, predictor: Predictor, limits: DecodeSettings) -> Picture:
-    """Decodes and brings to the model's size. Raises UnsupportedMediaType, ImageTooLarge, ImageUndecodable."""
+def preprocess(data: bytes, predictor: Predictor, limits: DecodeSettings) -> ModelInput:
+    """Decodes and resizes an image. Raises UnsupportedMediaType, ImageTooLarge, ImageUndecodable."""
     decoded = decode(data, limits, target=max(predictor.bundle.size))
-    return Picture(predictor.preprocess(decoded.image), decoded.width, decoded.height, decoded.format)
+    return ModelInput(predictor.preprocess(decoded.image), decoded.width, decoded.height, decoded.format)

@@ -1,8 +1,8 @@
-"""An acknowledgement that fails ends the connection, so that it is made anew.
+"""A Celery request whose failed acknowledgement closes the connection, so that Celery reconnects.
 
-Celery 5.7 logs such a failure and goes on; the message then counts as unfinished for ever. Once as many are lost as the
-worker may hold at a time (two in the bulk lane), it takes no further message and never learns that Redis was restarted:
-it hangs, and looks well (measured with a kill of Redis under load).
+Celery 5.7 logs a failed ack and continues, but keeps counting the message as unfinished. Once as many acks are lost as
+the worker may hold messages (two in the bulk lane), it takes no further message and never notices that Redis has
+restarted: it hangs while it appears healthy (measured with a kill of Redis under load).
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from celery.worker.request import Request
 log = logging.getLogger(__name__)
 
 
-class LoudRequest(Request):
-    """A message in progress, whose failed ack goes up to Celery's loop, which reconnects on connection errors.
+class StrictAckRequest(Request):
+    """Raises a failed ack to Celery's consumer loop, which reconnects on connection errors.
 
-    What was not acked is delivered again one day, finds its jobs done, and is acked then.
+    An unacknowledged message is redelivered later, finds its jobs finished, and is acknowledged then.
     """
 
     def acknowledge(self) -> None:
-        """Removes the message from the queue."""
+        """Removes the message from the queue. Raises what the broker raised."""
         if not self.acknowledged:
-            self.on_ack(log, ())  # no error is to be swallowed
+            self.on_ack(log, ())  # an empty tuple of errors to swallow
             self.acknowledged = True

@@ -1,8 +1,8 @@
-"""The child process for jobs whose worker died: takes one job at a time, so that its own death names the culprit.
+"""The isolated child process: runs suspects one at a time, so that its death identifies the job that caused it.
 
-Started fresh and never forked, since CUDA does not survive a fork. It runs the very same pipeline as its parent, with
-a model of its own. Loading that takes seconds, hence it serves the next suspect, too, as long as it lives; when it has
-died, the next one gets a new process.
+It is spawned and never forked, because CUDA does not survive a fork. It runs the same pipeline as its parent with a
+model of its own. Loading the model takes seconds, so a child serves suspects until it dies or nothing has arrived for
+`IDLE_S`.
 """
 
 from __future__ import annotations
@@ -12,51 +12,62 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from multiprocessing.connection import Connection
 
+from core.jobs.lifecycle import Claim
 from core.settings import Settings
 from core.telemetry.logs import configure_logs, get_logger
 from core.telemetry.metrics import WorkerMetrics
-from core.telemetry.tracing import open_tracing
-from worker.assembly import open_pipeline
+from core.telemetry.tracing import exporting
+from worker.pipeline import WorkerBase
 
 log = get_logger(__name__)
 
-TAKEN = None
-"""Said before the work; after it comes what `Pipeline.run` answered."""
+STARTED = None
+"""Sent before a job runs; the result of `Pipeline.run` follows it."""
 
-# A second model takes memory: without suspects it goes.
 IDLE_S = 30.0
+"""A second model takes memory, so the child exits when no suspect arrives."""
 
 
-def serve(settings: Settings, connection: Connection) -> None:
-    """Entry of the child: answers each claim with TAKEN before the work and its end after it, until nobody asks."""
+OpenBase = Callable[[Settings, WorkerMetrics], AbstractContextManager[WorkerBase]]
+"""`worker.runtime.open_base`. The parent passes it in, because the runtime itself imports this module."""
+
+
+def serve(settings: Settings, connection: Connection, open_base: OpenBase) -> None:
+    """Entry point of the child. Answers each claim with STARTED and then its outcome, until the parent closes."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        # Told to the whole group at times; the parent decides what becomes of us.
+        # Signals may reach the whole process group; the parent decides when the child ends.
         signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_die_with_parent, name="parent", daemon=True).start()
-    configure_logs(settings, "worker.process.isolated_child")
-    # Nobody reads the child's metrics: what it answers is counted by its parent.
-    tracing = open_tracing(settings.tracing, "worker")
-    with contextlib.closing(tracing), open_pipeline(_small(settings), WorkerMetrics(), tracing) as pipeline:
-        try:
-            while connection.poll(IDLE_S):
-                claim = connection.recv()
-                connection.send(TAKEN)
-                with pipeline.parts.leases.hold([claim]):
-                    ended = pipeline.run(claim)
-                connection.send(ended)
-        except (EOFError, OSError):
-            return
+    threading.Thread(target=_exit_with_parent, name="parent", daemon=True).start()
+    configure_logs(settings, "worker.isolated_child")
+    # Nobody scrapes the child: its parent records the outcomes.
+    metrics = WorkerMetrics()
+    with (
+        exporting(settings.tracing, "worker"),
+        open_base(_minimal(settings), metrics) as base,
+        contextlib.suppress(EOFError, OSError),
+    ):
+        while connection.poll(IDLE_S):
+            _run_one(base, connection, connection.recv())
 
 
-def _small(settings: Settings) -> Settings:
+def _run_one(base: WorkerBase, connection: Connection, claim: Claim) -> None:
+    connection.send(STARTED)
+    with base.leases.hold([claim]):
+        outcome = base.pipeline.run(claim)
+    connection.send(outcome)
+
+
+def _minimal(settings: Settings) -> Settings:
     worker = settings.worker.model_copy(update={"max_batch_size": 1, "max_wait_ms": 0, "heartbeat_file": None})
     database = settings.database.model_copy(update={"pool_size": min(2, settings.database.pool_size)})
     return settings.model_copy(update={"worker": worker, "database": database})
 
 
-def _die_with_parent() -> None:
+def _exit_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,4 +1,4 @@
-"""Runs suspects, jobs whose worker died before, alone in a child process, and tells how that ended."""
+"""Runs jobs alone in a child process and reports how each run ended."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from typing import cast
 from core.jobs.lifecycle import Claim
 from core.settings import Settings
 from core.telemetry.logs import get_logger
-from worker.job_metrics import Ended
+from worker.job_metrics import JobOutcome
 from worker.process import isolated_child
+from worker.process.isolated_child import OpenBase
 
 log = get_logger(__name__)
 
@@ -22,51 +23,51 @@ POLL_S = 0.1
 CLOSE_S = 2.0
 
 
-class End(enum.Enum):
-    """How a suspect's run ended."""
+class RunEnd(enum.Enum):
+    """How an isolated run ended."""
 
-    DONE = "done"  # the child brought the job to its end
-    DIED = "died"  # the child died on it, or had to be killed at the deadline
-    NOT_BEGUN = "not_begun"  # no child could be started: the job has done nothing
-    STOPPED = "stopped"  # we were told to stop; the job has done nothing
+    DONE = "done"  # the child wrote the job's end
+    DIED = "died"  # the child died during the job, or was killed at the deadline
+    NOT_STARTED = "not_started"  # no child could be started
+    STOPPED = "stopped"  # the worker is shutting down; the child was killed
 
 
 class _Stopped(Exception):
     pass
 
 
-class _TooLate(Exception):
+class _DeadlinePassed(Exception):
     pass
 
 
 class _Child:
-    """One child process and the line to it."""
+    """One child process and the connection to it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, open_base: OpenBase) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(
-            target=isolated_child.serve, args=(settings, theirs), name="suspect", daemon=True
+            target=isolated_child.serve, args=(settings, theirs, open_base), name="isolated", daemon=True
         )
         self.process.start()
-        theirs.close()  # or we would never hear that the child is gone
+        theirs.close()  # otherwise the end of the child would not close the connection
 
-    def hear(self, is_stopping: Callable[[], bool], ends_at: float) -> Ended | None:
-        """Waits for the child's next word: None that it has begun, or how the job ended.
+    def receive(self, is_stopping: Callable[[], bool], deadline: float) -> JobOutcome | None:
+        """Waits for the child's next message: STARTED, or the job's outcome.
 
-        Raises EOFError when it died, _Stopped, _TooLate.
+        Raises EOFError if the child died, _Stopped, _DeadlinePassed.
         """
         while not self.connection.poll(POLL_S):
             if is_stopping():
                 raise _Stopped
-            if time.monotonic() > ends_at:
-                raise _TooLate
-        return cast("Ended | None", self.connection.recv())
+            if time.monotonic() > deadline:
+                raise _DeadlinePassed
+        return cast("JobOutcome | None", self.connection.recv())
 
-    def close(self, patience_s: float) -> None:
-        """Hangs up, upon which the child ends by itself; kills it when it does not."""
+    def close(self, timeout_s: float) -> None:
+        """Closes the connection, which ends the child; kills it if it has not ended after `timeout_s`."""
         self.connection.close()
-        self.process.join(patience_s)
+        self.process.join(timeout_s)
         if self.process.is_alive():
             self.process.kill()
             self.process.join()
@@ -74,16 +75,17 @@ class _Child:
 
 
 class Isolation:
-    """One child at a time, made when it is needed: a second model takes memory. Threads take turns."""
+    """Owns at most one child, started when it is needed, because a second model takes memory. Threads take turns."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, open_base: OpenBase) -> None:
         self._settings = settings
+        self._open_base = open_base
         self._turn = threading.Lock()
         self._child: _Child | None = None
 
     @contextlib.contextmanager
     def turn(self, is_over: Callable[[], bool]) -> Iterator[bool]:
-        """Waits until the child is free, and keeps it so for the block; False when it `is_over` before that."""
+        """Waits for the child and reserves it while the block runs. Yields False if `is_over` came first."""
         has_turn = False
         while not (is_over() or has_turn):
             has_turn = self._turn.acquire(timeout=POLL_S)
@@ -93,42 +95,43 @@ class Isolation:
             if has_turn:
                 self._turn.release()
 
-    def run(self, claim: Claim, is_stopping: Callable[[], bool], ends_at: float) -> tuple[End, Ended | None]:
-        """Brings the job to its end in the child, which writes the answer itself. The caller keeps turn and lease.
+    def run(self, claim: Claim, is_stopping: Callable[[], bool], deadline: float) -> tuple[RunEnd, JobOutcome | None]:
+        """Runs the job in the child, which writes the answer itself. The caller holds the turn and the lease.
 
-        ends_at: by time.monotonic(); a child that is busy then is killed. Answers, too, what the child did to the job.
+        deadline: by `time.monotonic()`; a child that is still busy then is killed.
+        Returns the outcome, too, if the child reported one.
         """
-        end, ended = self._run(claim, is_stopping, ends_at)
-        log.info("suspect_ended", job_id=str(claim.id), end=end.value, crashes=claim.crashes)
-        return end, ended
+        end, outcome = self._run(claim, is_stopping, deadline)
+        log.info("suspect_finished", job_id=str(claim.id), end=end.value, crashes=claim.crashes)
+        return end, outcome
 
     def close(self) -> None:
         """Ends the child, if there is one."""
         with self._turn:
             self._discard(CLOSE_S)
 
-    def _run(self, claim: Claim, is_stopping: Callable[[], bool], ends_at: float) -> tuple[End, Ended | None]:
-        is_fresh, has_begun = self._child is None, False
+    def _run(self, claim: Claim, is_stopping: Callable[[], bool], deadline: float) -> tuple[RunEnd, JobOutcome | None]:
+        is_new, has_started = self._child is None, False
         try:
-            child = self._child = self._child or _Child(self._settings)
+            child = self._child = self._child or _Child(self._settings, self._open_base)
             child.connection.send(claim)
-            child.hear(is_stopping, ends_at)
-            has_begun = True
-            return End.DONE, child.hear(is_stopping, ends_at)
+            child.receive(is_stopping, deadline)
+            has_started = True
+            return RunEnd.DONE, child.receive(is_stopping, deadline)
         except (EOFError, OSError):
             self._discard()
-            if has_begun:
-                return End.DIED, None
-            # One that left because nobody asked for long is not this job's fault.
-            return (End.NOT_BEGUN, None) if is_fresh else self._run(claim, is_stopping, ends_at)
-        except _TooLate:
+            if has_started:
+                return RunEnd.DIED, None
+            # A child that exited because it was idle is not this job's fault: try once more with a new one.
+            return (RunEnd.NOT_STARTED, None) if is_new else self._run(claim, is_stopping, deadline)
+        except _DeadlinePassed:
             self._discard()
-            return End.DIED if has_begun else End.NOT_BEGUN, None
+            return RunEnd.DIED if has_started else RunEnd.NOT_STARTED, None
         except _Stopped:
             self._discard()
-            return End.STOPPED, None
+            return RunEnd.STOPPED, None
 
-    def _discard(self, patience_s: float = 0.0) -> None:
+    def _discard(self, timeout_s: float = 0.0) -> None:
         if self._child is not None:
-            self._child.close(patience_s)
+            self._child.close(timeout_s)
             self._child = None

@@ -1,7 +1,7 @@
-"""A worker's memory: the guard that ends one which has grown too large, and what the garbage collector may leave alone.
+"""Memory of a worker: a limit that triggers a shutdown, and a heap that the garbage collector skips.
 
-Strangers' files go through C libraries, and allocators fragment: a worker that only ever grows gets killed in the end,
-with all it has in hand. Told to stop instead, it gives its jobs back, and whoever supervises it starts a fresh one.
+Images pass through C libraries, and allocators fragment. A worker that only grows is eventually killed with all its
+jobs in hand. A worker that shuts down instead releases its jobs, and its supervisor starts a new one.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ log = get_logger(__name__)
 
 
 @contextlib.contextmanager
-def heap_kept() -> Iterator[None]:
-    """What is in memory by now is not searched for garbage while the block runs.
+def gc_frozen() -> Iterator[None]:
+    """Excludes all objects that exist now from garbage collection while the block runs.
 
-    The libraries of a worker are half a million objects that stay. Each full collection would look at all of them, with
-    every thread standing still meanwhile (a third of a second on a busy machine).
+    A worker's libraries hold half a million objects that are never freed. Each full collection would visit all of them
+    and stop every thread meanwhile (a third of a second on a busy machine).
     """
     gc.collect()
     gc.freeze()
     try:
         yield
     finally:
-        gc.unfreeze()  # else some libraries report all of it as leaked when the interpreter ends
+        gc.unfreeze()  # otherwise some libraries report every object as leaked when the interpreter exits
 
 
 class MemoryGuard:
-    """Every `every_s` compares the process's resident memory with the limit; calls `drain` once when it is above.
+    """Checks the process's resident memory every `every_s` seconds; calls `shut_down` once if it exceeds the limit.
 
-    max_rss_mib: None = no limit, and no thread.
+    max_rss_mib: None disables the guard.
     """
 
-    def __init__(self, max_rss_mib: int | None, drain: Callable[[], None], every_s: float = 2.0) -> None:
+    def __init__(self, max_rss_mib: int | None, shut_down: Callable[[], None], every_s: float = 2.0) -> None:
         self._max_rss_mib = max_rss_mib
-        self._drain = drain
+        self._shut_down = shut_down
         self._every_s = every_s
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="memory", daemon=True)
@@ -62,5 +62,5 @@ class MemoryGuard:
             rss_mib = process.memory_info().rss // MIB
             if self._max_rss_mib is not None and rss_mib > self._max_rss_mib:
                 log.warning("memory_limit_reached", rss_mib=rss_mib, max_rss_mib=self._max_rss_mib)
-                self._drain()
+                self._shut_down()
                 return

@@ -1,4 +1,4 @@
-"""The heartbeat that probes look at, and the watchdog that ends a process in which something hangs for good."""
+"""The watchdog: touches the heartbeat file while all is well, and exits the process when something hangs."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ EXIT_HUNG = 70  # EX_SOFTWARE of sysexits.h
 
 @dataclasses.dataclass(frozen=True)
 class Hang:
-    """Something that will not end, as the event and the fields of its line in the log."""
+    """A hang that a check has found, as the log event and fields that report it."""
 
     event: str
     fields: Mapping[str, object] = dataclasses.field(default_factory=dict)
 
 
-class Watch:
-    """Every `every_s` asks each of `checks`: touches the file if all is well, ends the process at the first hang."""
+class Watchdog:
+    """Runs every check each `every_s` seconds: touches the file if all pass, exits the process at the first hang.
+
+    heartbeat_file: None disables the heartbeat.
+    """
 
     def __init__(
         self, checks: Sequence[Callable[[], Hang | None]], heartbeat_file: Path | None, every_s: float = 2.0
@@ -34,7 +37,7 @@ class Watch:
         self._heartbeat = Heartbeat(heartbeat_file)
         self._every_s = every_s
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
     def start(self) -> None:
         self._heartbeat.beat()
@@ -49,6 +52,6 @@ class Watch:
         while not self._stopping.wait(self._every_s):
             for hang in filter(None, (check() for check in self._checks)):
                 log.error(hang.event, **hang.fields)
-                # A thread cannot be killed. The leases end with the process, and its jobs go to another.
+                # A thread cannot be killed. The leases expire with the process, and other workers take its jobs.
                 os._exit(EXIT_HUNG)
             self._heartbeat.beat()

@@ -42,7 +42,7 @@ def test_a_picture_whose_decoding_hangs_ends_as_poison_and_its_mates_are_answere
     with killer.fatal_decoder(tmp_path):
         with start_worker(settings, "bulk", log) as first:
             assert first.wait(30) == EXIT_HUNG
-        told = [line for line in log.read_text().splitlines() if "decode_hangs" in line]
+        told = [line for line in log.read_text().splitlines() if "decode_hung" in line]
         assert len(told) == 1
         assert str(culprit) in told[0]
         with start_worker(settings, "bulk") as second:
@@ -83,7 +83,7 @@ def test_a_worker_whose_model_hangs_ends_and_another_does_its_jobs(
             switch.touch()
             jobs = [new_job(sessions, publisher, images.url(f"/slow/0/{number}")).id for number in range(3)]
             assert first.wait(30) == EXIT_HUNG
-        assert log.read_text().count("model_hangs") == 1
+        assert log.read_text().count("model_hung") == 1
         assert open_jobs(sessions) == 3
         switch.unlink()
         with start_worker(settings):

@@ -28,7 +28,8 @@ from tests.integration.worker.test_poison import one_message
 from tests.processes import running, wait_until
 from tests.records import new_job, open_jobs, outcomes, read_job
 from tests.scraper import Scraped, assert_usual, read, scrape
-from worker.runtime import open_runtime
+from worker.process.shutdown import ShutdownSignal
+from worker.runtime import open_consumer
 
 FINISHED = "enrich_jobs_finished_total"
 GOOD = 6
@@ -148,11 +149,12 @@ def test_what_is_given_back_is_counted(service: Service, images: ImageServer, bu
     worker = service.settings.worker.model_copy(update={"bundle": bundle})
     metrics = WorkerMetrics()
     job = new_job(service.sessions, service.publisher, images.url("/silent"))
-    with open_runtime(service.settings.model_copy(update={"worker": worker}), Lane.INTERACTIVE, metrics) as runtime:
-        thread = threading.Thread(target=runtime.chunks.run, args=([job.id],))
+    shutdown, own = ShutdownSignal(), service.settings.model_copy(update={"worker": worker})
+    with open_consumer(own, Lane.INTERACTIVE, metrics, shutdown) as consumer:
+        thread = threading.Thread(target=consumer.run, args=([job.id],))
         thread.start()
         wait_until(lambda: read_job(service.sessions, job.id).status == Status.PROCESSING, 20, "the claim")
-        runtime.chunks.let_go()
+        shutdown.release()
         thread.join(20)
         scraped = read(generate_latest(metrics.registry.collectors).decode())
     assert scraped.above_0(FINISHED) == {("", "interactive", "released"): 1}

@@ -9,12 +9,14 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import urllib3
+from opentelemetry import trace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -27,8 +29,7 @@ from core.db.engine import Sessions
 from core.settings import Settings, TracingSettings
 from core.states import Lane
 from core.telemetry.metrics import WorkerMetrics
-from core.telemetry.otlp import OpenTelemetry
-from core.telemetry.tracing import Tracing
+from core.telemetry.tracing import make_provider
 from dispatcher.webhooks.loop import Deliverer
 from dispatcher.webhooks.sender import Sender, make_client
 from tests.image_server import ImageServer
@@ -37,7 +38,7 @@ from tests.records import read_job
 from tests.webhook_receiver import Receiver, alternating, answer
 from tests.webhook_records import statuses
 from train.synthetic.tiny import make_tiny_bundle
-from worker.runtime import open_runtime
+from worker.runtime import open_consumer
 
 TRACE_ID, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = f"00-{TRACE_ID}-{CALLER}-01"
@@ -69,28 +70,40 @@ class _Shared(SimpleSpanProcessor):
         self.force_flush()
 
 
-def tracing(kept: InMemorySpanExporter, process: str, sample_ratio: float = 1.0) -> Tracing:
-    return OpenTelemetry(_Shared(kept), process, sample_ratio)
+Traced = Callable[..., AbstractContextManager[None]]
 
 
-def post(settings: Settings, made: Tracing, url: str, webhook_url: str | None = None, **headers: str) -> uuid.UUID:
+@pytest.fixture
+def traced(kept: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch) -> Traced:
+    """Records spans as the named process would, while a block runs: a real process has one provider for its life."""
+
+    @contextlib.contextmanager
+    def record(process: str, sample_ratio: float = 1.0) -> Iterator[None]:
+        with monkeypatch.context() as patch:
+            patch.setattr(trace, "_TRACER_PROVIDER", make_provider(_Shared(kept), process, sample_ratio))
+            yield
+
+    return record
+
+
+def post(settings: Settings, url: str, webhook_url: str | None = None, **headers: str) -> uuid.UUID:
     """A job made by the API in this process."""
-    app = create_app(settings, made)
+    app = create_app(settings)
     response = app.test_client().post("/v1/jobs", json={"url": url, "webhook_url": webhook_url}, headers=headers)
     assert response.status_code == 202, response.text
     resources_of(app).close()
     return uuid.UUID(response.get_json()["id"])
 
 
-def work(settings: Settings, made: Tracing, job_id: uuid.UUID) -> None:
-    with open_runtime(settings, Lane.INTERACTIVE, WorkerMetrics(), made) as runtime:
-        runtime.chunks.run([job_id])
+def work(settings: Settings, job_id: uuid.UUID) -> None:
+    with open_consumer(settings, Lane.INTERACTIVE, WorkerMetrics()) as consumer:
+        consumer.run([job_id])
 
 
 @contextlib.contextmanager
-def delivering(settings: Settings, sessions: Sessions, made: Tracing) -> Iterator[None]:
+def delivering(settings: Settings, sessions: Sessions) -> Iterator[None]:
     client, stopping = make_client(settings), threading.Event()
-    deliverer = Deliverer(settings.webhooks, sessions, Sender(client, settings.webhooks), tracing=made)
+    deliverer = Deliverer(settings.webhooks, sessions, Sender(client, settings.webhooks))
     thread = threading.Thread(target=deliverer.run, args=(stopping,))
     thread.start()
     try:
@@ -103,12 +116,14 @@ def delivering(settings: Settings, sessions: Sessions, made: Tracing) -> Iterato
 
 
 def test_one_trace_spans_a_jobs_life(
-    settings: Settings, sessions: Sessions, kept: InMemorySpanExporter, receiver: Receiver
+    settings: Settings, sessions: Sessions, kept: InMemorySpanExporter, traced: Traced, receiver: Receiver
 ) -> None:
     with ImageServer() as images:
-        job_id = post(settings, tracing(kept, "api"), images.url("/good.jpg"), receiver.url(), traceparent=TRACEPARENT)
-        work(settings, tracing(kept, "worker"), job_id)
-        with delivering(settings, sessions, tracing(kept, "dispatcher")):
+        with traced("api"):
+            job_id = post(settings, images.url("/good.jpg"), receiver.url(), traceparent=TRACEPARENT)
+        with traced("worker"):
+            work(settings, job_id)
+        with traced("dispatcher"), delivering(settings, sessions):
             wait_until(lambda: statuses(sessions) == ["delivered"], 30, "the delivery")
     spans = kept.get_finished_spans()
     assert {trace_of(span) for span in spans} == {TRACE_ID}
@@ -130,22 +145,28 @@ def test_one_trace_spans_a_jobs_life(
 
 
 def test_nothing_of_a_trace_goes_to_strangers(
-    settings: Settings, sessions: Sessions, kept: InMemorySpanExporter, receiver: Receiver
+    settings: Settings, sessions: Sessions, kept: InMemorySpanExporter, traced: Traced, receiver: Receiver
 ) -> None:
     with ImageServer() as images:
         secret = "signature=hush"
-        job_id = post(settings, tracing(kept, "api"), images.url(f"/good.jpg?{secret}"), receiver.url(f"/?{secret}"))
-        work(settings, tracing(kept, "worker"), job_id)
-        with delivering(settings, sessions, tracing(kept, "dispatcher")):
+        with traced("api"):
+            job_id = post(settings, images.url(f"/good.jpg?{secret}"), receiver.url(f"/?{secret}"))
+        with traced("worker"):
+            work(settings, job_id)
+        with traced("dispatcher"), delivering(settings, sessions):
             wait_until(lambda: statuses(sessions) == ["delivered"], 30, "the delivery")
     assert not [name for each in receiver.received for name in each.headers if name.startswith("trace")]
     assert "hush" not in "".join(span.to_json() for span in kept.get_finished_spans())
 
 
-def test_a_failed_job_says_so_in_its_span(settings: Settings, sessions: Sessions, kept: InMemorySpanExporter) -> None:
+def test_a_failed_job_says_so_in_its_span(
+    settings: Settings, sessions: Sessions, kept: InMemorySpanExporter, traced: Traced
+) -> None:
     with ImageServer() as images:
-        job_id = post(settings, tracing(kept, "api"), images.url("/missing"))
-        work(settings, tracing(kept, "worker"), job_id)
+        with traced("api"):
+            job_id = post(settings, images.url("/missing"))
+        with traced("worker"):
+            work(settings, job_id)
     by_name = {span.name: span for span in kept.get_finished_spans()}
     attributes = by_name["job"].attributes or {}
     assert (attributes["enrich.status"], attributes["enrich.code"]) == ("failed", "not_found")
@@ -154,27 +175,30 @@ def test_a_failed_job_says_so_in_its_span(settings: Settings, sessions: Sessions
 
 
 def test_what_is_not_sampled_at_its_beginning_is_nowhere_sampled(
-    settings: Settings, kept: InMemorySpanExporter
+    settings: Settings, kept: InMemorySpanExporter, traced: Traced
 ) -> None:
     with ImageServer() as images:
         for headers, ratio in (({"traceparent": f"{TRACEPARENT[:-2]}00"}, 1.0), ({}, 0.0)):
-            job_id = post(settings, tracing(kept, "api", ratio), images.url("/good.jpg"), **headers)
-            work(settings, tracing(kept, "worker"), job_id)
+            with traced("api", ratio):
+                job_id = post(settings, images.url("/good.jpg"), **headers)
+            with traced("worker"):
+                work(settings, job_id)
     assert kept.get_finished_spans() == ()
 
 
 @pytest.mark.parametrize("given", ["nonsense", "00-" + "0" * 32 + "-" + "0" * 16 + "-01", "00-" + "a" * 5000])
 def test_a_wrong_traceparent_begins_a_new_trace(
-    settings: Settings, sessions: Sessions, kept: InMemorySpanExporter, given: str
+    settings: Settings, sessions: Sessions, kept: InMemorySpanExporter, traced: Traced, given: str
 ) -> None:
-    job_id = post(settings, tracing(kept, "api"), "https://shop.example/a.jpg", traceparent=given)
+    with traced("api"):
+        job_id = post(settings, "https://shop.example/a.jpg", traceparent=given)
     [span] = kept.get_finished_spans()
     assert span.parent is None
     assert (read_job(sessions, job_id).traceparent or "").startswith(f"00-{trace_of(span)}-{span_id(span)}-")
 
 
 def test_without_tracing_there_is_none(settings: Settings, sessions: Sessions) -> None:
-    job_id = post(settings, Tracing(), "https://shop.example/a.jpg", traceparent=TRACEPARENT)
+    job_id = post(settings, "https://shop.example/a.jpg", traceparent=TRACEPARENT)
     assert read_job(sessions, job_id).traceparent is None
 
 
@@ -272,8 +296,7 @@ def test_a_collector_that_is_away_holds_nobody(settings: Settings, tmp_path: Pat
         }
     )
     with Receiver() as receiver:
-        app_tracing = Tracing()
-        job_id = post(settings, app_tracing, "http://127.0.0.1:1/a.jpg", receiver.url())
+        job_id = post(settings, "http://127.0.0.1:1/a.jpg", receiver.url())
         with running(own, "dispatcher", log=tmp_path / "log") as dispatcher:
             wait_for_file(heartbeat, dispatcher)
             cancel(settings, job_id)
@@ -292,7 +315,8 @@ def cancel(settings: Settings, job_id: uuid.UUID) -> None:
 @pytest.mark.parametrize("command", [["dispatcher"], ["api"], ["worker"], ["worker", "--lane", "bulk"], ["up"]])
 def test_without_the_extra_the_start_says_what_to_install(settings: Settings, command: list[str]) -> None:
     own = settings.model_copy(update={"tracing": TracingSettings(endpoint="http://127.0.0.1:1/v1/traces")})
-    code = f"import sys; sys.modules['opentelemetry'] = None; sys.argv[1:] = {command!r}; import enrich; enrich.main()"
+    code = f"import sys; sys.modules['opentelemetry.sdk'] = None; sys.argv[1:] = {command!r}\n"
+    code += "from cli.main import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=environment(own), capture_output=True, text=True, check=False
     )

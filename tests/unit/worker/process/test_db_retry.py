@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from worker.process.db_retry import outlast
+from worker.process.db_retry import retry_while_unavailable
 
 
 def gone() -> OperationalError:
@@ -20,7 +20,7 @@ def test_an_absence_is_outlasted() -> None:
             raise failures.pop()
         return 7
 
-    assert outlast(answer, lambda: False) == 7
+    assert retry_while_unavailable(answer, lambda: False) == 7
 
 
 def test_when_it_is_over_the_error_comes_out() -> None:
@@ -31,7 +31,7 @@ def test_when_it_is_over_the_error_comes_out() -> None:
         raise gone()
 
     with pytest.raises(OperationalError):
-        outlast(never, lambda: len(calls) == 2)
+        retry_while_unavailable(never, lambda: len(calls) == 2)
 
 
 def test_other_errors_come_out_at_once() -> None:
@@ -42,5 +42,5 @@ def test_other_errors_come_out_at_once() -> None:
         raise ValueError("wrong")
 
     with pytest.raises(ValueError, match="wrong"):
-        outlast(wrong, lambda: False)
+        retry_while_unavailable(wrong, lambda: False)
     assert calls == [1]

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import gc
 
-from worker.process.memory import heap_kept
+from worker.process.memory import gc_frozen
 
 
 def test_what_is_loaded_is_not_searched_for_garbage_until_the_end() -> None:
-    with heap_kept():
+    with gc_frozen():
         assert gc.get_freeze_count() > 1000
     assert gc.get_freeze_count() == 0
 
 
 def test_garbage_that_comes_later_is_collected() -> None:
-    with heap_kept():
+    with gc_frozen():
         gc.disable()  # an automatic collection in between would take it first
         try:
             for _ in range(100):
