@@ -36,7 +36,7 @@ def get_document(session: Session, owner_id: str, job_id: uuid.UUID) -> dict[str
     """The owner's job as JSON. Raises JobNotFound, also for another owner's job."""
     row = session.execute(select_documents().where(Job.id == job_id, Job.owner_id == owner_id)).one_or_none()
     if row is None:
-        raise JobNotFound("there is no such job under your key; check the id")
+        raise JobNotFound("no such job; check the id")
     return job_document(row[0], row[1], row[2])
 
 

@@ -83,7 +83,7 @@ def read_delivery(session: Session, owner_id: str, delivery_id: uuid.UUID) -> di
         _with_events().where(WebhookDelivery.id == delivery_id, WebhookDelivery.owner_id == owner_id)
     ).one_or_none()
     if row is None:
-        raise DeliveryNotFound("there is no such delivery under your key; check the id")
+        raise DeliveryNotFound("no such delivery; check the id")
     attempts = session.execute(
         _with_delivery().where(WebhookAttempt.delivery_id == delivery_id).order_by(WebhookAttempt.id)
     )
@@ -102,7 +102,7 @@ def replay(session: Session, owner_id: str, delivery_id: uuid.UUID) -> None:
         .where(WebhookDelivery.id == delivery_id, WebhookDelivery.owner_id == owner_id)
     ).one_or_none()
     if found is None:
-        raise DeliveryNotFound("there is no such delivery under your key; check the id")
+        raise DeliveryNotFound("no such delivery; check the id")
     if not found[1]:
         raise EndpointDisabled("the endpoint is disabled; enable it first")
     _start_again(session, [WebhookDelivery.id == delivery_id])

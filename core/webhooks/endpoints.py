@@ -93,7 +93,7 @@ def get(session: Session, owner_id: str, endpoint_id: uuid.UUID) -> WebhookEndpo
     """Raises EndpointNotFound, also for another owner's endpoint."""
     endpoint = session.scalars(select(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id, _is_of(owner_id)))
     if (row := endpoint.one_or_none()) is None:
-        raise EndpointNotFound("there is no such endpoint under your key; check the id")
+        raise EndpointNotFound("no such endpoint; check the id")
     return row
 
 
