@@ -10,7 +10,9 @@ DEV := $(VENV)/.dev-installed
 export UV_LINK_MODE ?= hardlink
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench bench-webhooks chaos fuzz fix lock evaluate simulate dashboard images sbom clean
+TEST_PROCESSES ?= 4
+
+.PHONY: help run test test-fast test-long check bench bench-webhooks chaos fuzz fix lock evaluate simulate dashboard images sbom clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,9 +32,24 @@ $(DEV): requirements.lock pyproject.toml | $(BIN)/uv
 run: $(DEV) ## start the whole service on http://localhost:8000 (Ctrl-C stops it)
 	@exec $(BIN)/enrich up
 
-test: $(DEV) ## run the whole test suite; it starts the servers it needs
+# A file stays in one process, because its tests share servers. Most tests wait for processes, so there are more
+# processes than cores.
+PYTEST := $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+
+test: $(DEV) ## run the test suite, but for its long forms; it starts the servers it needs
 	@tests/prepare.sh
-	@$(BIN)/python -m pytest
+	@$(PYTEST) -m "not long and not timing"
+	@$(BIN)/python -m pytest -m "timing and not long"
+
+test-fast: $(DEV) ## run the tests that need neither servers nor a browser, in under two minutes
+	@$(BIN)/python -m tests.deploy.kubernetes.kubectl_binary
+	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not servers and not long and not slow" \
+		tests/unit tests/contract tests/deploy
+
+test-long: $(DEV) ## run the long forms: chaos, fuzz, load and live Prometheus
+	@tests/prepare.sh
+	@$(BIN)/python -m pytest -m long
+	@$(MAKE) chaos fuzz bench-webhooks
 
 check: $(DEV) ## lint, types and import rules
 	@$(BIN)/ruff format --check .

@@ -30,6 +30,9 @@ from core.settings import (
     StorageSettings,
 )
 from tests import servers
+from tests.ports import free_port
+
+SERVERS = {"postgres_url", "redis_url", "postgres_server", "redis_server", "browser"}
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 
@@ -38,6 +41,13 @@ def pytest_configure() -> None:
     """A shell's background job is born deaf to SIGINT, and so would be the services that tests interrupt."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests that need servers or a browser, by the fixtures they ask for."""
+    for item in items:
+        if SERVERS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.servers)
 
 
 @pytest.fixture(scope="session")
@@ -112,12 +122,12 @@ def publisher(settings: Settings) -> Iterator[Publisher]:
 @pytest.fixture
 def redis_server(tmp_path: Path) -> Iterator[EmbeddedRedis]:
     """A Redis of the test's own, to be killed or stopped; it forgets everything when it is killed."""
-    with EmbeddedRedis(tmp_path / "redis", aof=False) as server:
+    with EmbeddedRedis(tmp_path / "redis", port=free_port(), aof=False) as server:
         yield server
 
 
 @pytest.fixture
 def postgres_server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
     """A Postgres of the test's own, to be killed or stopped."""
-    with EmbeddedPostgres(tmp_path / "postgres", durable=False) as server:
+    with EmbeddedPostgres(tmp_path / "postgres", port=free_port(), durable=False) as server:
         yield server

@@ -16,9 +16,12 @@ import urllib3
 from pydantic import BaseModel, SecretStr
 
 from core.settings import Settings
+from tests.forked import ForkedProcess
 
 ROOT = Path(__file__).parent.parent
 POLL_S = 0.02
+
+_PYTHONPATH = os.environ.get("PYTHONPATH")
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -43,19 +46,27 @@ def _text(value: Any) -> str:
     return json.dumps(value) if isinstance(value, tuple) else str(value)
 
 
+Child = subprocess.Popen[bytes] | ForkedProcess
+
+
 @contextlib.contextmanager
-def running(settings: Settings, *arguments: str, log: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """`enrich ARGUMENTS…` while the block runs, ended by SIGTERM. Its output goes to `log`, else to ours."""
+def running(settings: Settings, *arguments: str, log: Path | None = None) -> Iterator[Child]:
+    """Runs `enrich ARGUMENTS…` while the block runs, and ends it by SIGTERM. Its output goes to `log`, else to ours.
+
+    Takes the fork server's modules, unless a test has changed what a new interpreter loads.
+    """
+    if os.environ.get("PYTHONPATH") == _PYTHONPATH:
+        child: Child = ForkedProcess(arguments, environment(settings), ROOT, log)
+        try:
+            yield child
+        finally:
+            stop(child)
+        return
     with contextlib.ExitStack() as stack:
         output = stack.enter_context(log.open("ab")) if log else None
+        command = [sys.executable, "-m", "cli.main", *arguments]
         child = stack.enter_context(
-            subprocess.Popen(
-                [sys.executable, "-m", "cli.main", *arguments],
-                cwd=ROOT,
-                env=environment(settings),
-                stdout=output,
-                stderr=output,
-            )
+            subprocess.Popen(command, cwd=ROOT, env=environment(settings), stdout=output, stderr=output)
         )
         try:
             yield child
@@ -63,8 +74,8 @@ def running(settings: Settings, *arguments: str, log: Path | None = None) -> Ite
             stop(child)
 
 
-def stop(child: subprocess.Popen[bytes], grace_s: float = 30) -> int:
-    """SIGTERM, and after `grace_s` SIGKILL; answers the exit status."""
+def stop(child: Child, grace_s: float = 30) -> int:
+    """Sends SIGTERM, and SIGKILL after `grace_s`. Returns the exit status."""
     if child.poll() is None:
         child.terminate()
     try:
@@ -82,7 +93,7 @@ def wait_until(is_so: Callable[[], bool], timeout_s: float, what: str) -> None:
         time.sleep(POLL_S)
 
 
-def wait_for_file(path: Path, child: subprocess.Popen[bytes], timeout_s: float = 60) -> None:
+def wait_for_file(path: Path, child: Child, timeout_s: float = 60) -> None:
     """Waits for a heartbeat file, as a probe would."""
     wait_until(lambda: path.exists() or child.poll() is not None, timeout_s, f"the file {path.name}")
     assert child.poll() is None, f"the process ended with {child.returncode} before it was ready"

@@ -18,6 +18,7 @@ from psycopg import sql
 
 from cli.local.postgres import EmbeddedPostgres
 from cli.local.redis import EmbeddedRedis
+from tests.ports import free_port
 
 
 @contextmanager
@@ -26,7 +27,7 @@ def postgres(folder: Path) -> Iterator[str]:
     if given := os.environ.get("ENRICH_TEST_DATABASE_URL"):
         yield given
         return
-    with EmbeddedPostgres(folder, durable=False) as server:
+    with EmbeddedPostgres(folder, port=free_port(), durable=False) as server:
         yield server.url
 
 
@@ -36,7 +37,7 @@ def redis(folder: Path) -> Iterator[str]:
     if given := os.environ.get("ENRICH_TEST_REDIS_URL"):
         yield given
         return
-    with EmbeddedRedis(folder, aof=False) as server:
+    with EmbeddedRedis(folder, port=free_port(), aof=False) as server:
         yield server.url
 
 

@@ -204,5 +204,5 @@ def test_the_section_names_the_shipped_values_in_bold(
     )
     assert "| **330 (1.3 s of work)** |" in text
     assert "| **600** |" in text
-    assert "![outage](plots/outage.svg)" in text
+    assert "![outage](../../deploy/plots/outage.svg)" in text
     assert "$" not in text

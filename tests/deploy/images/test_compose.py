@@ -13,7 +13,6 @@ from typing import Any
 import click
 import jsonschema
 import pytest
-from moto.server import ThreadedMotoServer
 from redis import Redis
 
 from cli.local.redis import find_binary
@@ -33,6 +32,7 @@ from tests.deploy.images.compose_file import (
 )
 from tests.deploy.images.dockerfiles import stages
 from tests.processes import environment
+from tests.s3_server import empty_s3_server
 
 SCHEMA = Path(__file__).parents[1] / "schemas" / "compose-spec.json"
 PORT = re.compile(r"127\.0\.0\.1:(\d+):(\d+)")
@@ -265,15 +265,12 @@ def test_a_real_server_takes_the_valkey_configuration(tmp_path: Path) -> None:
 
 def test_the_bucket_is_made_once_and_may_be_there_already() -> None:
     """Given an empty S3 service, when the script runs twice, then the bucket is there and both runs say so."""
-    store = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    store.start()
-    try:
-        host, port = store.get_host_and_port()
+    with empty_s3_server() as address:
         settings = Settings.model_validate(
             {
                 "storage": {"kind": "s3", "bucket": "enrich"},
                 "s3": {
-                    "endpoint_url": f"http://{host}:{port}",
+                    "endpoint_url": address,
                     "access_key_id": "a",
                     "secret_access_key": "b",
                 },
@@ -287,5 +284,3 @@ def test_the_bucket_is_made_once_and_may_be_there_already() -> None:
         ]
         assert outputs == ["made the bucket enrich\n", "the bucket enrich is there\n"]
         assert make_s3_client(settings.s3).list_buckets()["Buckets"][0]["Name"] == "enrich"
-    finally:
-        store.stop()

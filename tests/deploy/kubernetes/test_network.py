@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from api.app import create_app
-from api.services import resources_of
+from api.services import services_of
 from core.net import ssrf_guard
 from core.settings import FetchSettings, Settings
 from tests.deploy.kubernetes.manifests import (
@@ -180,7 +180,7 @@ def test_the_ingress_serves_every_route_but_what_is_for_operators() -> None:
     try:
         rules = {str(rule) for rule in app.url_map.iter_rules()}
     finally:
-        resources_of(app).close()
+        services_of(app).close()
     hidden = {path for path in rules if not is_served(path)}
     assert hidden <= {"/healthz", "/readyz", "/metrics"}
     assert not is_served("/metrics")

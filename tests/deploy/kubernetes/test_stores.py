@@ -7,17 +7,17 @@ import sys
 from pathlib import Path
 
 import yaml
-from moto.server import ThreadedMotoServer
 from pydantic import SecretStr
 from redis import Redis
 from redis.exceptions import RedisError
 
 from cli.local.redis import find_binary
-from cli.local.server import free_port
 from core.settings import S3Settings, Settings, StorageSettings
 from core.storage.s3 import make_s3_client
 from tests.deploy.kubernetes.manifests import K8S, container_of
+from tests.ports import free_port
 from tests.processes import ROOT, environment, wait_until
+from tests.s3_server import empty_s3_server
 
 STORES = K8S / "components" / "stores"
 
@@ -53,12 +53,9 @@ def test_the_job_makes_the_bucket_and_again_does_nothing() -> None:
     """The script of the manifest, run as it stands against an S3 server."""
     command = container_of(yaml.safe_load((STORES / "bucket.yaml").read_text()))["command"]
     assert command[:2] == ["python", "-c"]
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
+    with empty_s3_server() as address:
         s3 = S3Settings(
-            endpoint_url=f"http://{host}:{port}",
+            endpoint_url=address,
             access_key_id=SecretStr("enrich"),
             secret_access_key=SecretStr("only-for-dev"),
         )
@@ -66,5 +63,3 @@ def test_the_job_makes_the_bucket_and_again_does_nothing() -> None:
         for _ in range(2):
             subprocess.run([sys.executable, *command[1:]], cwd=ROOT, env=environment(settings), check=True)
         assert [each["Name"] for each in make_s3_client(s3).list_buckets()["Buckets"]] == ["enrich"]
-    finally:
-        server.stop()

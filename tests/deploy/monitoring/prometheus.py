@@ -15,7 +15,8 @@ from typing import Any
 import urllib3
 import yaml
 
-from cli.local.server import free_port, is_port_free
+from cli.local.server import is_port_free
+from tests.ports import free_port
 from tests.processes import ROOT, stop, wait_until
 
 START_TIMEOUT_S = 60
@@ -62,14 +63,6 @@ class Prometheus(Client):
 
     def rules(self) -> list[dict[str, Any]]:
         return [rule for group in self.get("/api/v1/rules")["data"]["groups"] for rule in group["rules"]]
-
-
-def free_ports(count: int) -> int:
-    """The first of so many free ports in a row."""
-    while True:
-        first = free_port()
-        if all(is_port_free(first + number) for number in range(count)):
-            return first
 
 
 @contextlib.contextmanager

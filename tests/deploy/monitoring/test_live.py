@@ -9,18 +9,17 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from cli.local.server import free_port
 from deploy.monitoring import dashboard
 from tests import pictures
 from tests.deploy.monitoring.prometheus import (
     METRICS_PORTS,
     Client,
     Prometheus,
-    free_ports,
     prometheus_up,
     service_up,
 )
 from tests.image_server import ImageServer
+from tests.ports import free_port, free_ports
 from tests.processes import wait_until
 from tests.webhook_receiver import Receiver
 from train.synthetic.tiny import make_tiny_bundle
