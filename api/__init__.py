@@ -1,1 +1,1 @@
-"""The HTTP side: takes jobs, answers reads, serves the page. Knows the record, never the model."""
+"""HTTP API: accepts jobs, serves reads and the web page. Uses the database and never loads the model."""

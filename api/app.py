@@ -1,4 +1,4 @@
-"""The application, made from settings. Importing this does nothing; making it connects to nothing."""
+"""Application factory. Neither importing this module nor creating the application opens a connection."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ from api.routes import (
     webhooks,
 )
 from api.schemas import openapi
-from api.services import EXTENSION, open_resources
+from api.services import EXTENSION, open_services
 from core.settings import Settings
 
 
 def create_app(settings: Settings) -> APIFlask:
-    """The WSGI application of one process. The caller closes `resources_of(app)` when it is done with it."""
+    """Creates the WSGI application of one process. The caller must close `services_of(app)` afterwards."""
     release = version("asset-enrichment")
     app = APIFlask("api", title=openapi.TITLE, version=release, docs_path=None, static_url_path="/assets")
     app.config["MAX_CONTENT_LENGTH"] = settings.api.max_request_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.extensions[EXTENSION] = open_resources(settings)
-    # In this order: a request has its id before anything may refuse it, and is counted when its answer is whole.
+    app.extensions[EXTENSION] = open_services(settings)
+    # The order matters: a request gets its id before anything can reject it, and is counted when its response is
+    # complete.
     metrics.install(app)
     request_context.install(app)
     traces.install(app)

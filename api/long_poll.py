@@ -1,7 +1,8 @@
-"""Requests that wait for a job: one LISTEN connection per process hands the ids of ended jobs to those who wait.
+"""Long polling: requests that wait until a job is finished.
 
-No database connection is held while waiting. While the listening connection is down the waiters look for themselves
-about once a second; while it is up they look now and then all the same, since a dead network tells nobody.
+One LISTEN connection per process receives the ids of finished jobs and wakes the requests that wait for them. No other
+database connection is held while waiting. While the LISTEN connection is down, waiting requests poll the database about
+once a second. They also poll occasionally while it is up, because a dropped network connection can go unnoticed.
 """
 
 from __future__ import annotations
@@ -17,49 +18,49 @@ from typing import TypeVar
 from core.db.listener import Listener
 from core.jobs.lifecycle import CHANNEL
 
-LOOK_EVERY_S = 10.0
-"""How often a waiter looks for itself while the listener is up."""
+POLL_S = 10.0
+"""How often a waiting request polls the database while the listener is up."""
 
-LOOK_EVERY_WITHOUT_LISTENER_S = 1.0
+POLL_WITHOUT_LISTENER_S = 1.0
 
 T = TypeVar("T")
 
 
-class Waiting:
-    """Lets at most `capacity` threads wait for jobs at once. Thread-safe; connects when somebody first waits."""
+class LongPoll:
+    """Lets up to `capacity` threads wait for jobs at once. Thread-safe; connects on the first wait."""
 
     def __init__(self, url: str, capacity: int) -> None:
         self._slots = threading.BoundedSemaphore(capacity)
         self._lock = threading.Lock()
         self._events: dict[uuid.UUID, set[threading.Event]] = defaultdict(set)
-        # What ended while nobody listened was told to nobody: after a reconnect all look for themselves.
+        # Notifications sent while disconnected are lost, so after a reconnect every waiting request polls once.
         self._listener = Listener(url, CHANNEL, heard=self._wake, connected=self._wake_all)
         self._is_closed = threading.Event()
 
-    def wait(self, job_id: uuid.UUID, timeout_s: float, look: Callable[[], T | None]) -> tuple[bool, T | None]:
-        """Calls `look` until it answers something, at most for `timeout_s`.
+    def wait(self, job_id: uuid.UUID, timeout_s: float, poll: Callable[[], T | None]) -> tuple[bool, T | None]:
+        """Calls `poll` until it returns a result, for up to `timeout_s`.
 
-        `look` reads the record and answers None while the job goes on. Returns whether there was room to wait, and the
-        last look; without room nothing is looked at.
+        `poll` reads the database and returns None while the job is unfinished. Returns whether a waiting slot was free,
+        and the last result of `poll`. Without a free slot `poll` is not called.
         """
         if self._is_closed.is_set() or not self._slots.acquire(blocking=False):
             return False, None
         try:
             self._ensure_listener()
             with self._subscribed(job_id) as event:
-                return True, self._wait(event, time.monotonic() + timeout_s, look)
+                return True, self._wait(event, time.monotonic() + timeout_s, poll)
         finally:
             self._slots.release()
 
-    def _wait(self, event: threading.Event, deadline: float, look: Callable[[], T | None]) -> T | None:
-        # Looked at only after subscribing: a job that ends in between has set the event already.
-        seen = look()
-        while seen is None and not self._is_closed.is_set() and (left := deadline - time.monotonic()) > 0:
-            pause = LOOK_EVERY_S if self._listener.is_listening.is_set() else LOOK_EVERY_WITHOUT_LISTENER_S
-            event.wait(min(left, pause))
+    def _wait(self, event: threading.Event, deadline: float, poll: Callable[[], T | None]) -> T | None:
+        # The first poll comes after subscribing: a job that finishes in between has already set the event.
+        result = poll()
+        while result is None and not self._is_closed.is_set() and (left := deadline - time.monotonic()) > 0:
+            interval = POLL_S if self._listener.is_listening.is_set() else POLL_WITHOUT_LISTENER_S
+            event.wait(min(left, interval))
             event.clear()
-            seen = look()
-        return seen
+            result = poll()
+        return result
 
     @contextmanager
     def _subscribed(self, job_id: uuid.UUID) -> Iterator[threading.Event]:
@@ -75,24 +76,24 @@ class Waiting:
                     del self._events[job_id]
 
     def count(self) -> int:
-        """How many wait now."""
+        """Returns the number of waiting requests."""
         with self._lock:
             return sum(map(len, self._events.values()))
 
     def close(self) -> None:
-        """Lets all waiters go with what they have; nobody can wait any more."""
+        """Ends all waits and rejects new ones. Joins the listener thread."""
         self._is_closed.set()
         self._wake_all()
         self._listener.close()
 
     def release(self) -> None:
-        """As `close`, but does not wait for the listening thread: for a process that is told to stop."""
+        """Like `close`, but does not join the listener thread. For use during shutdown."""
         self._is_closed.set()
         self._wake_all()
         self._listener.close(wait=False)
 
     def _ensure_listener(self) -> None:
-        # Not in __init__: a thread does not survive gunicorn's fork.
+        # Not in __init__: a thread would not survive gunicorn's fork.
         with self._lock:
             self._listener.start()
 

@@ -1,7 +1,7 @@
-"""A pool of connections that refuses at once while Postgres is known not to answer.
+"""Connection pool that fails fast while Postgres is unavailable.
 
-Without it every request would wait some seconds for a Postgres that hangs, and soon all threads would: not even
-`/healthz` would be answered, and whoever probes it would end a process that is well.
+Without it every request would wait some seconds for a hanging Postgres, and soon all threads would be waiting. Then
+even `/healthz` would time out, and the orchestrator would kill a healthy process.
 """
 
 from __future__ import annotations
@@ -14,18 +14,21 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from core.circuit_breaker import Breaker
 
-REST_S = 2.0
+COOLDOWN_S = 2.0
 
 
-class WaryPool(QueuePool):
-    """After a connection that could not be had, one request every `REST_S` tries, and the others are told so."""
+class CircuitBreakerPool(QueuePool):
+    """Connection pool with a circuit breaker.
+
+    After a failed connection only one request per `COOLDOWN_S` tries to connect. All others fail immediately.
+    """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._breaker = Breaker(REST_S)
+        self._breaker = Breaker(COOLDOWN_S)
 
     def connect(self) -> PoolProxiedConnection:
-        """A connection that has just answered. Raises PoolTimeout, or psycopg's error of the attempt."""
+        """Returns a connection that has just responded. Raises PoolTimeout, or psycopg's error of the attempt."""
         if not self._breaker.may_try():
             raise PoolTimeout("Postgres did not answer a moment ago")
         try:

@@ -1,4 +1,4 @@
-"""A POST read into a submission: an address as JSON, or a file as multipart that is stored before anything else."""
+"""Parses a POST request into a submission: JSON with a URL, or a multipart upload."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from api.middleware.problems import (
 )
 from api.middleware.request_context import request_id
 from api.schemas.jobs import JobHeaders, JobRequest, UploadRequest
-from api.services import resources
+from api.services import services
 from core.errors import InvalidAddress
 from core.jobs.submission import Submission
 from core.net.urls import UPLOAD_SCHEME, Address
@@ -35,9 +35,9 @@ _WAIT = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?=$|[,;])", re.IGNO
 
 
 def read_submission(headers: JobHeaders) -> Submission:
-    """What the current request asks for. An upload has been stored when this returns.
+    """Parses the current request. An uploaded file is stored before this returns.
 
-    Raises RequestError for what cannot be taken, StorageUnavailable when the upload cannot be kept.
+    Raises RequestError if the request is invalid, StorageUnavailable if the upload cannot be stored.
     """
     match request.mimetype:
         case "application/json":
@@ -48,15 +48,15 @@ def read_submission(headers: JobHeaders) -> Submission:
 
 
 def wait_preference(prefer: str | None) -> int | None:
-    """Seconds of `Prefer: wait=N` (RFC 7240); None without one. What cannot be read is ignored, as the RFC wants."""
-    found = _WAIT.search(prefer or "")
-    return int(found[1]) if found else None
+    """Returns the seconds of `Prefer: wait=N`, or None. A malformed preference is ignored, as RFC 7240 requires."""
+    match = _WAIT.search(prefer or "")
+    return int(match[1]) if match else None
 
 
 def read_json(model: type[Body], *, is_optional: bool = False) -> Body:
-    """The current request's JSON body. With `is_optional` no body is an empty one.
+    """Parses the JSON body of the current request. With `is_optional` a missing body counts as an empty object.
 
-    Raises RequestError: UnsupportedContentType, MalformedJson, InvalidRequest.
+    Raises UnsupportedContentType, MalformedJson or InvalidRequest.
     """
     request.max_content_length = MAX_JSON_BYTES
     data = request.get_data()
@@ -68,45 +68,45 @@ def read_json(model: type[Body], *, is_optional: bool = False) -> Body:
         return model.model_validate_json(data)
     except ValidationError as error:
         if any(each["type"] == "json_invalid" for each in error.errors()):
-            raise MalformedJson("the body is not JSON; check quotes and commas") from error
+            raise MalformedJson("the body is not valid JSON; check quotes and commas") from error
         raise InvalidRequest.from_pydantic("json", error) from error
 
 
 def webhook_address(text: str | None) -> str | None:
-    """The address as it will be asked. Raises InvalidAddress for one that events may not be sent to."""
-    return checked_url(text, resources().guard) if text is not None else None
+    """Validates and normalizes a webhook URL. Raises InvalidAddress if events may not be sent to it."""
+    return checked_url(text, services().guard) if text is not None else None
 
 
 def _from_json(headers: JobHeaders) -> Submission:
-    asked = read_json(JobRequest)
+    body = read_json(JobRequest)
     return Submission(
         owner_id=owner_id(),
-        address=_callers_address(asked.url),
-        lane=asked.lane,
-        external_id=asked.external_id,
+        address=_image_address(body.url),
+        lane=body.lane,
+        external_id=body.external_id,
         idempotency_key=headers.idempotency_key,
-        webhook_url=webhook_address(asked.webhook_url),
+        webhook_url=webhook_address(body.webhook_url),
         webhook_key_id=key_id(),
         request_id=request_id(),
         traceparent=current_traceparent(),
     )
 
 
-def _callers_address(text: str) -> str:
+def _image_address(text: str) -> str:
     address = Address.parse(text)
-    allowed = resources().settings.fetch.schemes
-    # Uploads are named by the service alone: by naming one, a caller could read another owner's file.
-    if address.scheme == UPLOAD_SCHEME or address.scheme not in allowed or resources().storage.is_own(str(address)):
-        raise InvalidAddress(f"Only {', '.join(allowed)} addresses of your own pictures are taken; send files directly")
+    allowed = services().settings.fetch.schemes
+    # Callers must not refer to stored uploads: one could read another owner's file that way.
+    if address.scheme == UPLOAD_SCHEME or address.scheme not in allowed or services().storage.is_own(str(address)):
+        raise InvalidAddress(f"only {', '.join(allowed)} URLs of your own images are accepted; upload files directly")
     return str(address)
 
 
 def _from_upload(headers: JobHeaders) -> Submission:
     form = _parse_form()
     webhook_url = webhook_address(form.webhook_url)
-    file = _the_file()
+    file = _single_file()
     data = _read(file)
-    address = resources().storage.put(data, owner_id=owner_id(), content_type=file.mimetype)
+    address = services().storage.put(data, owner_id=owner_id(), content_type=file.mimetype)
     return Submission(
         owner_id=owner_id(),
         address=address,
@@ -128,18 +128,18 @@ def _parse_form() -> UploadRequest:
         raise InvalidRequest.from_pydantic("form", error) from error
 
 
-def _the_file() -> FileStorage:
+def _single_file() -> FileStorage:
     files = [(name, file) for name in request.files for file in request.files.getlist(name)]
     if len(files) != 1 or files[0][0] != FILE_FIELD:
-        raise InvalidRequest([FieldError("files", FILE_FIELD, f"exactly one file is taken, not {len(files)}")])
+        raise InvalidRequest([FieldError("files", FILE_FIELD, f"exactly one file is required, got {len(files)}")])
     return files[0][1]
 
 
 def _read(file: FileStorage) -> bytes:
-    limit = resources().settings.fetch.max_bytes
+    limit = services().settings.fetch.max_bytes
     data = file.stream.read(limit + 1)
     if len(data) > limit:
-        raise UploadTooLarge(f"the file is larger than {limit} bytes; send a smaller version of the picture")
+        raise UploadTooLarge(f"the file is larger than {limit} bytes; send a smaller version of the image")
     if not data:
         raise InvalidRequest([FieldError("files", FILE_FIELD, "the file is empty")])
     return data

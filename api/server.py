@@ -1,4 +1,4 @@
-"""The application under gunicorn: one process, threads for requests, a graceful end on SIGTERM."""
+"""Runs the application under gunicorn: one process, request threads, graceful shutdown on SIGTERM."""
 
 from __future__ import annotations
 
@@ -14,23 +14,27 @@ from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from api.app import create_app
-from api.services import resources_of
+from api.services import services_of
 from core.loopback import refuse_exposure
 from core.settings import Settings
 from core.telemetry.logs import configure_logs
 from core.telemetry.tracing import check_tracing, start_exporting
 
 KEEP_ALIVE_S = 75
-"""Longer than the idle timeout of usual load balancers (60 s), or they would use a connection that we just closed."""
+"""Longer than the idle timeout of common load balancers (60 s). Otherwise they would reuse a connection that has just
+been closed here."""
 
 GRACEFUL_S = 25
-"""For requests in flight after SIGTERM; below Kubernetes' 30 s."""
+"""Time for requests in flight after SIGTERM. Below the 30 s that Kubernetes grants."""
 
 HEADERS_TIMEOUT_S = 10
 
 
 def serve(settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT, then raises SystemExit. Raises StartError rather than be open to a network."""
+    """Serves until SIGTERM or SIGINT, then raises SystemExit.
+
+    Raises StartError if the settings are unsafe, such as listening on a network without requiring API keys.
+    """
     refuse_exposure(settings.api.host, require_key=settings.api.require_key)
     check_tracing(settings.tracing)
     configure_logs(settings, "api")
@@ -38,11 +42,11 @@ def serve(settings: Settings) -> None:
 
 
 class Worker(ThreadWorker):
-    """Threads for requests, with two additions to gunicorn's own.
+    """gunicorn's threaded worker with two additions.
 
-    Requests that wait for a job go when it is told to stop: they answer what they have. And no thread reads from a
-    caller without end: gunicorn's sockets have no timeout once the first byte has come, so that a caller who vanished
-    within an upload, or who sends a byte a minute, would hold a thread for ever.
+    On shutdown, requests that wait for a job respond immediately with its current state. And reading a request has a
+    time limit: gunicorn's sockets have no timeout after the first byte, so a client that disappears during an upload,
+    or sends one byte per minute, would block a thread forever.
     """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -50,7 +54,7 @@ class Worker(ThreadWorker):
         self._read_until: dict[TConn, float] = {}
 
     def handle(self, conn: TConn) -> Any:
-        limit_s = resources_of(self.wsgi).settings.api.read_timeout_s
+        limit_s = services_of(self.wsgi).settings.api.read_timeout_s
         self._read_until[conn] = time.monotonic() + min(limit_s, HEADERS_TIMEOUT_S)
         try:
             return super().handle(conn)
@@ -58,28 +62,28 @@ class Worker(ThreadWorker):
             self._read_until.pop(conn, None)
 
     def handle_request(self, req: Any, conn: TConn) -> Any:
-        # The headers are there; what follows is the body, read by the application.
-        self._read_until[conn] = time.monotonic() + resources_of(self.wsgi).settings.api.read_timeout_s
+        # The headers have arrived; the application reads the body next.
+        self._read_until[conn] = time.monotonic() + services_of(self.wsgi).settings.api.read_timeout_s
         return super().handle_request(req, conn)
 
     def notify(self) -> None:
-        """Called about once a second by the main loop."""
+        """Ends reads that exceed their limit. Called about once a second by the main loop."""
         super().notify()
         now = time.monotonic()
         for conn, read_until in list(self._read_until.items()):
             if now > read_until:
-                # Only the reading side: an answer that takes its time is still sent.
+                # Shuts down the reading side only, so that a slow response is still sent.
                 with contextlib.suppress(OSError):
                     conn.sock.shutdown(socket.SHUT_RD)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         super().handle_exit(sig, frame)
-        # On the main loop rather than here: a signal handler must not take locks.
-        self.method_queue.defer(resources_of(self.wsgi).waiting.release)
+        # Deferred to the main loop, because a signal handler must not take locks.
+        self.method_queue.defer(services_of(self.wsgi).long_poll.release)
 
 
 class EventLogger(Logger):
-    """gunicorn's own lines through our formatter; the access log is the event `request_served`."""
+    """Sends gunicorn's log lines through our formatter. The access log is the event `request_served`."""
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
@@ -94,7 +98,7 @@ class _Server(BaseApplication):
 
     def load_config(self) -> None:
         api = self._settings.api
-        memory = Path("/dev/shm")  # noqa: S108 - for gunicorn's heartbeat, which must not wait for a disk
+        memory = Path("/dev/shm")  # noqa: S108 - for gunicorn's heartbeat file, which must not wait for a disk
         values = {
             "bind": f"{f'[{api.host}]' if ':' in api.host else api.host}:{api.port}",
             "workers": 1,
@@ -112,6 +116,6 @@ class _Server(BaseApplication):
             self.cfg.set(name, value)
 
     def load(self) -> APIFlask:
-        # Called in the worker process, after the fork: threads and connections are made where they are used.
+        # gunicorn calls this in the worker process, after the fork, where threads and connections must be created.
         start_exporting(self._settings.tracing, "api")
         return create_app(self._settings)

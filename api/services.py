@@ -1,4 +1,4 @@
-"""What the routes work with: one set per application, kept in `app.extensions`."""
+"""Services that the routes use: database, queue, storage and so on, one set per application."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import cast
 from flask import Flask, current_app
 from sqlalchemy import Engine
 
-from api.long_poll import Waiting
+from api.long_poll import LongPoll
 from api.middleware.rate_limit import RateLimit
-from api.pool import WaryPool
+from api.pool import CircuitBreakerPool
 from core.db.engine import (
     Sessions,
     direct_url,
@@ -28,43 +28,43 @@ EXTENSION = "enrich"
 
 
 @dataclasses.dataclass(frozen=True)
-class Resources:
-    """The application's connections to the outside."""
+class Services:
+    """The application's connections to other services."""
 
     settings: Settings
     engine: Engine
     sessions: Sessions
     publisher: Publisher
     storage: Storage
-    waiting: Waiting
+    long_poll: LongPoll
     rate_limit: RateLimit
     quota: QueuedQuota
     guard: Guard
     metrics: ApiMetrics
 
     def close(self) -> None:
-        """Ends the waits and gives all connections back."""
-        self.waiting.close()
+        """Ends all long polls and closes all connections."""
+        self.long_poll.close()
         self.publisher.close()
         self.rate_limit.close()
         self.engine.dispose()
 
 
-def open_resources(settings: Settings) -> Resources:
-    """Makes the set. Nothing is connected yet: each part connects when it is first used, after gunicorn's fork."""
-    engine = make_engine(settings, answer_within_s=settings.api.record_timeout_s, pool=WaryPool)
+def open_services(settings: Settings) -> Services:
+    """Creates all services. Each one connects on first use, which is after gunicorn's fork."""
+    engine = make_engine(settings, answer_within_s=settings.api.record_timeout_s, pool=CircuitBreakerPool)
     sessions = make_sessions(engine)
     metrics = ApiMetrics()
-    # At most half of the threads wait, so that the other half always answers.
-    waiting = Waiting(direct_url(settings), capacity=max(1, settings.api.threads // 2))
-    metrics.waiting_requests.set_function(waiting.count)
-    return Resources(
+    # At most half of the threads may wait, so that the other half stays free for new requests.
+    long_poll = LongPoll(direct_url(settings), capacity=max(1, settings.api.threads // 2))
+    metrics.waiting_requests.set_function(long_poll.count)
+    return Services(
         settings=settings,
         engine=engine,
         sessions=sessions,
         publisher=Publisher(settings, on_failure=metrics.publish_failed.inc),
         storage=open_storage(settings),
-        waiting=waiting,
+        long_poll=long_poll,
         rate_limit=RateLimit(settings),
         quota=QueuedQuota(sessions, settings.api.max_queued_jobs),
         guard=Guard(settings.fetch),
@@ -72,11 +72,11 @@ def open_resources(settings: Settings) -> Resources:
     )
 
 
-def resources_of(app: Flask) -> Resources:
-    """The resources of one application."""
-    return cast(Resources, app.extensions[EXTENSION])
+def services_of(app: Flask) -> Services:
+    """Returns the services of an application."""
+    return cast(Services, app.extensions[EXTENSION])
 
 
-def resources() -> Resources:
-    """The resources of the application that serves the current request."""
-    return resources_of(current_app)
+def services() -> Services:
+    """Returns the services of the current request's application."""
+    return services_of(current_app)

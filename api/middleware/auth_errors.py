@@ -1,10 +1,10 @@
-"""Who may not ask, as types; raised before any route runs (but for the cap on queued jobs, see core/errors.py).
+"""Errors of authentication, authorization and rate limiting, raised before a route runs.
 
 RequestError (core/errors.py)
 ├── KeyRequired      401 key_required     no key was sent
-├── KeyInvalid       401 key_invalid      unknown, wrong or revoked: which of them is not told
+├── KeyInvalid       401 key_invalid      unknown, wrong or revoked; deliberately not distinguished
 ├── ScopeMissing     403 scope_missing
-├── NotLocal         403 not_local        without keys: not certainly a request of this machine's own
+├── NotLocal         403 not_local        keys are not required, and the request may come from another machine
 └── RateLimited      429 rate_limited
 """
 
@@ -34,7 +34,7 @@ class KeyInvalid(RequestError):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        # RFC 6750, section 3.1, as for the scope below.
+        # RFC 6750, section 3.1; likewise for the scope below.
         return {"WWW-Authenticate": f'{REALM}, error="invalid_token"'}
 
 
@@ -43,7 +43,7 @@ class ScopeMissing(RequestError):
     code = "scope_missing"
 
     def __init__(self, scope: Scope) -> None:
-        super().__init__(f"this key lacks the scope `{scope}`; use one that has it")
+        super().__init__(f"this API key lacks the scope `{scope}`; use a key that has it")
         self.scope = scope
 
     @property
@@ -62,7 +62,7 @@ class RateLimited(RequestError):
     retryable = True
 
     def __init__(self, wait_s: float) -> None:
-        super().__init__("this key makes more requests than it may; wait as long as `Retry-After` says")
+        super().__init__("rate limit exceeded for this API key; retry after the seconds in `Retry-After`")
         self.wait_s = wait_s
 
     @property

@@ -1,8 +1,10 @@
-"""Without keys whoever reaches the port is the owner, so only this machine's own requests may reach a route.
+"""Accepts requests from this machine only, if the service runs without API keys.
 
-Listening on loopback does not suffice. A page in the user's browser can send requests to it (told by `Origin` and
-`Sec-Fetch-Site`), can do so under a name of its own that it points at 127.0.0.1 (DNS rebinding, told by `Host`), and a
-proxy or tunnel on this machine can let the whole world in (told by the headers that proxies add).
+Without keys everyone who reaches the port has full access, and listening on loopback alone is not enough:
+
+- A web page in the user's browser can send requests to loopback. `Origin` and `Sec-Fetch-Site` reveal it.
+- It can also use a host name that resolves to 127.0.0.1 (DNS rebinding). `Host` reveals it.
+- A proxy or tunnel on this machine can expose the port to the network. The headers that proxies add reveal it.
 """
 
 from __future__ import annotations
@@ -25,34 +27,34 @@ FORWARDING_HEADERS = frozenset(
     )
 )  # fmt: skip
 
-# `none`: typed by the user, from a bookmark, or from another program. A request of another port is `same-site`.
-OWN_SITES = frozenset({"same-origin", "none"})
+# `none`: typed by the user, opened from a bookmark or by another program. A page on another port is `same-site`.
+ALLOWED_SITES = frozenset({"same-origin", "none"})
 
-ADVICE = "the service runs without keys; to let others in, set ENRICH_API__REQUIRE_KEY=true and make a key"
+ADVICE = "the service runs without API keys; to allow remote access, set ENRICH_API__REQUIRE_KEY=true and create a key"
 
 
 def check_local(request: Request, *, is_page: bool) -> None:
-    """Raises NotLocal unless the request can only have come from this machine and from our own page, if from a page.
+    """Raises NotLocal unless the request comes from this machine and, if sent by a web page, from our own page.
 
     Args:
-        is_page: a page with no data in it is asked for, which a link may lead to from anywhere.
+        is_page: whether the request is for a page without data, which other sites may link to.
     """
     host = request.headers.get("Host", "")
     if not _is_local_host(host):
-        raise NotLocal(f"only localhost, 127.0.0.1 and [::1] are answered as Host; {ADVICE}")
-    if forwarded := [name for name in request.headers.keys() if _is_forwarding(name)]:  # noqa: SIM118 - no mapping
+        raise NotLocal(f"only localhost, 127.0.0.1 and [::1] are accepted as Host; {ADVICE}")
+    if forwarded := [name for name in request.headers.keys() if _is_forwarding(name)]:  # noqa: SIM118 - not a mapping
         raise NotLocal(f"the request came through a proxy ({forwarded[0]}); {ADVICE}")
     origin = request.headers.get("Origin")
     if origin is not None and origin.lower() != f"http://{host.lower()}":
-        raise NotLocal(f"pages of other origins may not ask; {ADVICE}")
+        raise NotLocal(f"requests from other origins are not accepted; {ADVICE}")
     site = request.headers.get("Sec-Fetch-Site")
-    if site is not None and site.lower() not in OWN_SITES and not (is_page and _is_followed_link(request)):
-        raise NotLocal(f"pages of other sites may not ask; {ADVICE}")
+    if site is not None and site.lower() not in ALLOWED_SITES and not (is_page and _is_followed_link(request)):
+        raise NotLocal(f"requests from other sites are not accepted; {ADVICE}")
 
 
 def _is_local_host(host: str) -> bool:
-    found = _HOST.fullmatch(host)
-    return found is not None and is_loopback(found["v6"] or found["name"])
+    match = _HOST.fullmatch(host)
+    return match is not None and is_loopback(match["v6"] or match["name"])
 
 
 def _is_forwarding(name: str) -> bool:

@@ -1,16 +1,16 @@
 """Errors as RFC 9457 problem documents with a stable `code`.
 
-    RequestError (core/errors.py; who may not ask at all: api/middleware/auth_errors.py)
-    ├── InvalidRequest            422 invalid_request           names each wrong field in `errors`
+    RequestError (core/errors.py; authentication errors: api/middleware/auth_errors.py)
+    ├── InvalidRequest            422 invalid_request           lists each invalid field in `errors`
     ├── MalformedJson             400 malformed_json
     ├── UploadTooLarge            413 image_too_large
     ├── UnsupportedContentType    415 unsupported_content_type
-    └── Unavailable               503                           worth another try: comes with Retry-After
+    └── Unavailable               503                           retryable; sends Retry-After
         ├── DatabaseUnavailable       database_unavailable
         ├── ModelUnknown              model_unavailable         no worker has registered its bundle yet
-        └── NotReady                  not_ready                 a probe asked; `parts` says what is missing
+        └── NotReady                  not_ready                 response to a probe; `parts` lists what is missing
 
-`type` leads to the page that explains the code. Nothing of an unexpected error is shown but the request id.
+`type` links to the page that explains the code. Unexpected errors expose nothing but the request id.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ log = get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
 
-# What the framework raises by itself: code and a sentence that says what to do.
+# Code and detail of the HTTP errors that the framework raises.
 HTTP_PROBLEMS = {
-    400: ("bad_request", "the request cannot be read"),
-    404: ("route_not_found", "there is nothing at this address; /docs lists the routes"),
-    405: ("method_not_allowed", "this address does not take that method; `Allow` says which it takes"),
-    413: ("request_too_large", "the request is larger than this service takes"),
-    414: ("address_too_long", "the request's address is too long"),
+    400: ("bad_request", "malformed request"),
+    404: ("route_not_found", "no such route; see /docs"),
+    405: ("method_not_allowed", "method not allowed; the `Allow` header lists the allowed methods"),
+    413: ("request_too_large", "the request body exceeds the size limit"),
+    414: ("address_too_long", "the request URL is too long"),
     415: ("unsupported_content_type", "send application/json, or multipart/form-data with the field `file`"),
-    416: ("range_not_satisfiable", "the file has no such range"),
+    416: ("range_not_satisfiable", "the requested range is not satisfiable"),
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class FieldError:
-    """One wrong field of a request: where it stood, its name, and what is wrong with it."""
+    """An invalid field of a request: its location (such as `json` or `query`), its name, and the reason."""
 
     location: str
     field: str
@@ -65,7 +65,7 @@ class InvalidRequest(RequestError):
 
     @classmethod
     def from_pydantic(cls, location: str, error: ValidationError) -> InvalidRequest:
-        """Pydantic's findings without the values, which may be secrets."""
+        """Converts Pydantic's errors, without the invalid values: they may be secrets."""
         return cls(FieldError(location, _dotted(each["loc"]), each["msg"]) for each in error.errors())
 
 
@@ -84,7 +84,7 @@ class UnsupportedContentType(RequestError):
 
 
 class Unavailable(RequestError):
-    """Something we need is down; the same request may succeed in a while."""
+    """A dependency is down; the same request may succeed later."""
 
     status = 503
     retryable = True
@@ -107,7 +107,7 @@ class NotReady(Unavailable):
 
 
 def install(app: APIFlask) -> None:
-    """Makes every error of the application a problem document."""
+    """Renders every error of the application as a problem document."""
     app.register_error_handler(RequestError, _request_error)
     app.register_error_handler(StorageUnavailable, _storage_down)
     for error in UNAVAILABLE:
@@ -118,14 +118,14 @@ def install(app: APIFlask) -> None:
 
 
 def problem(status: int, code: str, detail: str, **members: Any) -> Response:
-    """A problem document as an answer."""
+    """Builds the response of a problem document."""
     document = {
         "type": f"/docs/errors#{code}",
         "title": code.replace("_", " ").capitalize(),
         "status": status,
         "detail": detail,
         "code": code,
-        # The path only: a query string may hold a secret.
+        # Without the query string, which may contain a secret.
         "instance": request.path,
         "request_id": request_id(),
         **members,
@@ -149,20 +149,20 @@ def _request_error(error: RequestError) -> Response:
 
 def _storage_down(error: StorageUnavailable) -> Response:
     log.warning("storage_unavailable", exc_info=error)
-    return problem(503, error.code, "uploads cannot be stored right now; try again in a few seconds")
+    return problem(503, error.code, "the upload storage is unavailable; try again in a few seconds")
 
 
 def _database_down(error: Exception) -> Response:
     log.warning("database_unavailable", error=type(error).__name__)
-    return _request_error(DatabaseUnavailable("the record cannot be reached right now; try again in a few seconds"))
+    return _request_error(DatabaseUnavailable("the database is unavailable; try again in a few seconds"))
 
 
 def _invalid_input(error: HTTPError) -> Response:
-    # APIFlask's finding: {location: {field: [messages]}}.
-    found = error.detail if isinstance(error.detail, dict) else {}
+    # APIFlask's format: {location: {field: [messages]}}.
+    detail = error.detail if isinstance(error.detail, dict) else {}
     errors = [
         FieldError(location, field.replace("_", "-") if location == "headers" else field, message)
-        for location, fields in found.items()
+        for location, fields in detail.items()
         for field, messages in fields.items()
         for message in messages
     ]
@@ -180,7 +180,7 @@ def _http_error(error: HTTPException) -> Response:
 
 def _unexpected(error: Exception) -> Response:
     log.error("request_failed", path=request.path, exc_info=error)
-    return problem(500, "internal_error", "something went wrong on our side; tell us the request id")
+    return problem(500, "internal_error", "internal error; if it persists, report the request id")
 
 
 def _dotted(location: tuple[int | str, ...]) -> str:

@@ -1,11 +1,11 @@
-"""How many requests a key may make: a token bucket per key in Redis, shared by all processes.
+"""Rate limit per API key: a token bucket in Redis, shared by all processes.
 
-The bucket is kept as one number, the moment at which it is full again (the "generic cell rate algorithm"), in one
-script and so one round trip. The package `limits` has no bucket, needs a second question for `Retry-After`, and its
-Redis extra excludes redis-py 8.
+Each bucket is one number, the time at which it is full again (the "generic cell rate algorithm"), updated by one script
+in one round trip. The package `limits` was rejected: it has no token bucket, needs a second request for `Retry-After`,
+and its Redis extra excludes redis-py 8.
 
-Redis is a help here, not a condition: when it does not answer within a tenth of a second nobody is limited, and for
-some seconds nobody asks it.
+The limit fails open: if Redis does not respond within 0.1 s, requests are not limited, and Redis is not queried again
+for some seconds.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from core.telemetry.logs import get_logger
 log = get_logger(__name__)
 
 TIMEOUT_S = 0.1
-REST_S = 5.0
+COOLDOWN_S = 5.0
 
-# Times are microseconds of Redis's own clock: the clocks of the processes may differ. Answers the wait, 0 = go on.
+# Returns the time to wait, 0 if the request is allowed. Times are microseconds of Redis's clock, because the clocks of
+# the processes may differ.
 SCRIPT = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -37,7 +38,10 @@ return 0
 
 
 class RateLimit:
-    """`per_s` requests per second and key, and `burst` at once after a pause. Thread-safe; connects at first use."""
+    """Limits each key to `rate_per_s` requests per second, in bursts of up to `rate_burst`.
+
+    Thread-safe; connects on first use.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._step_us = 1_000_000 / settings.api.rate_per_s
@@ -49,10 +53,10 @@ class RateLimit:
             retry=Retry(NoBackoff(), 0),
         )
         self._script = self._redis.register_script(SCRIPT)
-        self._breaker = Breaker(REST_S)
+        self._breaker = Breaker(COOLDOWN_S)
 
     def take(self, key_id: str) -> float:
-        """Counts one request of the key. Returns 0 when it may be served, else the seconds to wait."""
+        """Counts one request of the key. Returns 0 if it is allowed, else the seconds to wait."""
         if not self._breaker.may_try():
             return 0
         try:
@@ -65,5 +69,5 @@ class RateLimit:
         return float(wait_us) / 1_000_000
 
     def close(self) -> None:
-        """Gives the connections back."""
+        """Closes the connections."""
         self._redis.close()

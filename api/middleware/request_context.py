@@ -1,4 +1,4 @@
-"""What every answer carries: a request id, headers that protect browsers, and one event in the log."""
+"""Adds a request id and security headers to every response, and logs one event per request."""
 
 from __future__ import annotations
 
@@ -22,41 +22,41 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    # For answers that are no pages; pages bring their own.
+    # For everything but pages, which set their own policy.
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
 }
 
-# Asked every few seconds by probes and Prometheus: logged only when somebody debugs.
+# Requested every few seconds by probes and Prometheus; logged at debug level only.
 QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 def install(app: Flask) -> None:
-    """Wraps every request."""
-    app.before_request(_open)
-    app.after_request(_close)
+    """Registers the hooks that run before and after every request."""
+    app.before_request(_begin_request)
+    app.after_request(_finish_response)
 
 
 def request_id() -> str:
-    """The current request's id: the caller's own, if it is a plain one."""
+    """Returns the current request's id: the caller's `X-Request-Id` if it is valid, else a generated one."""
     return str(g.request_id)
 
 
-def _open() -> None:
-    given = request.headers.get(REQUEST_ID_HEADER, "")
-    g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+def _begin_request() -> None:
+    callers_id = request.headers.get(REQUEST_ID_HEADER, "")
+    g.request_id = callers_id if _REQUEST_ID.fullmatch(callers_id) else uuid.uuid4().hex
     g.started = time.monotonic()
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
 
 
-def _close(response: Response) -> Response:
+def _finish_response(response: Response) -> Response:
     response.headers[REQUEST_ID_HEADER] = request_id()
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
-    tell = log.debug if request.path in QUIET_PATHS else log.info
-    # The path only: query strings may hold what is nobody's business.
-    tell(
+    write = log.debug if request.path in QUIET_PATHS else log.info
+    # Without the query string, which may contain a secret.
+    write(
         "request_served",
         method=request.method,
         path=request.path,

@@ -1,4 +1,4 @@
-"""The routes that answer "did you send it?": deliveries, attempts, and sending again."""
+"""Routes for webhook deliveries and their attempts, and for replaying deliveries."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from api.schemas.webhooks import (
     ReplayDocument,
     ReplayRequest,
 )
-from api.services import resources
+from api.services import services
 from core.errors import DeliveryNotFound
 from core.webhooks import deliveries
 
-TAG = {"name": "Webhook log", "description": "What was sent, what came of it, and sending it again."}
+TAG = {"name": "Webhook deliveries", "description": "Deliveries, their attempts, and replays."}
 
-blueprint = APIBlueprint("webhook_log", __name__, url_prefix="/v1", tag=TAG)
+blueprint = APIBlueprint("webhook_deliveries", __name__, url_prefix="/v1", tag=TAG)
 
 DETAIL = examples.DELIVERY | {
     "attempts": [examples.ATTEMPT],
@@ -38,7 +38,8 @@ DETAIL = examples.DELIVERY | {
 @blueprint.get("/webhook-deliveries")
 @blueprint.doc(
     summary="List deliveries",
-    description="Newest first, to all endpoints and one-off addresses. `?job_id=` answers whether a job was told of.",
+    description="Deliveries to all endpoints and to the `webhook_url` of single jobs, newest first. Use `?job_id=` to "
+    "find the deliveries of one job.",
     operation_id="listWebhookDeliveries",
     responses=problems("invalid_cursor", "invalid_request", "database_unavailable"),
 )
@@ -55,7 +56,7 @@ def list_deliveries(query: DeliveriesQuery) -> Response:
 @blueprint.get("/webhook-endpoints/<endpoint_id>/deliveries")
 @blueprint.doc(
     summary="List an endpoint's deliveries",
-    description="Newest first.",
+    description="Deliveries to one endpoint, newest first.",
     operation_id="listEndpointDeliveries",
     responses=problems("endpoint_not_found", "invalid_cursor", "invalid_request", "database_unavailable"),
 )
@@ -70,7 +71,7 @@ def list_endpoint_deliveries(endpoint_id: str, query: DeliveriesQuery) -> Respon
 
 
 def _page_of_deliveries(query: DeliveriesQuery, endpoint_id: uuid.UUID | None = None) -> Response:
-    with resources().sessions() as session:
+    with services().sessions() as session:
         page = deliveries.page_of_deliveries(
             session,
             owner_id(),
@@ -86,7 +87,7 @@ def _page_of_deliveries(query: DeliveriesQuery, endpoint_id: uuid.UUID | None = 
 @blueprint.get("/webhook-endpoints/<endpoint_id>/attempts")
 @blueprint.doc(
     summary="List an endpoint's attempts",
-    description="Every request that was made, newest first. With `?after=ID` oldest first, to follow what happens.",
+    description="Every request sent to the endpoint, newest first. With `?after=ID` only newer attempts, oldest first.",
     operation_id="listEndpointAttempts",
     responses=problems("endpoint_not_found", "invalid_request", "database_unavailable"),
 )
@@ -96,7 +97,7 @@ def _page_of_deliveries(query: DeliveriesQuery, endpoint_id: uuid.UUID | None = 
 )
 def list_attempts(endpoint_id: str, query: AttemptsQuery) -> Response:
     endpoint = read_endpoint(endpoint_id)
-    with resources().sessions() as session:
+    with services().sessions() as session:
         page = deliveries.page_of_attempts(
             session, endpoint, limit=_page_size(query.limit), before=query.cursor, after=query.after
         )
@@ -105,27 +106,28 @@ def list_attempts(endpoint_id: str, query: AttemptsQuery) -> Response:
 
 @blueprint.get("/webhook-deliveries/<delivery_id>")
 @blueprint.doc(
-    summary="Read a delivery",
-    description="With all its attempts and the body that is sent.",
+    summary="Get a delivery",
+    description="Returns the delivery with its attempts and the request body.",
     operation_id="getWebhookDelivery",
     responses=problems("delivery_not_found", "database_unavailable"),
 )
 @blueprint.output(DeliveryDetail, description="The delivery.", example=DETAIL)
 def get_delivery(delivery_id: str) -> Response:
-    with resources().sessions() as session:
+    with services().sessions() as session:
         return jsonify(deliveries.read_delivery(session, owner_id(), parse_delivery_id(delivery_id)))
 
 
 @blueprint.post("/webhook-deliveries/<delivery_id>/replay")
 @blueprint.doc(
-    summary="Send a delivery again",
-    description="At once, and from the schedule's start, under the same event id; also one that was delivered.",
+    summary="Replay a delivery",
+    description="Sends the delivery again immediately, under the same event id, and restarts its retry schedule. "
+    "Successful deliveries can be replayed, too.",
     operation_id="replayWebhookDelivery",
     responses=problems("delivery_not_found", "endpoint_disabled", "database_unavailable"),
 )
-@blueprint.output(DeliveryDetail, status_code=202, description="The delivery, pending again.", example=DETAIL)
+@blueprint.output(DeliveryDetail, status_code=202, description="The delivery is pending again.", example=DETAIL)
 def replay_delivery(delivery_id: str) -> Response:
-    with resources().sessions.begin() as session:
+    with services().sessions.begin() as session:
         deliveries.replay(session, owner_id(), parse_delivery_id(delivery_id))
         document = deliveries.read_delivery(session, owner_id(), parse_delivery_id(delivery_id))
     response = jsonify(document)
@@ -135,30 +137,32 @@ def replay_delivery(delivery_id: str) -> Response:
 
 @blueprint.post("/webhook-endpoints/<endpoint_id>/replay")
 @blueprint.doc(
-    summary="Send failed deliveries again",
-    description="All that failed for good of the events in a range of time.",
+    summary="Replay failed deliveries",
+    description="Sends again all failed deliveries whose events lie in a time range.",
     operation_id="replayWebhookFailures",
     responses=problems(*BODY_CODES, "endpoint_not_found", "endpoint_disabled", "database_unavailable"),
 )
-@blueprint.output(ReplayDocument, status_code=202, description="How many begin anew.", example={"replayed": 17})
+@blueprint.output(
+    ReplayDocument, status_code=202, description="Number of replayed deliveries.", example={"replayed": 17}
+)
 def replay_failures(endpoint_id: str) -> Response:
     endpoint = read_endpoint(endpoint_id)
-    asked = read_json(ReplayRequest)
-    with resources().sessions.begin() as session:
-        count = deliveries.replay_failed(session, owner_id(), endpoint.id, since=asked.since, until=asked.until)
+    body = read_json(ReplayRequest)
+    with services().sessions.begin() as session:
+        count = deliveries.replay_failed(session, owner_id(), endpoint.id, since=body.since, until=body.until)
     response = jsonify({"replayed": count})
     response.status_code = 202
     return response
 
 
 def parse_delivery_id(text: str) -> uuid.UUID:
-    """Raises DeliveryNotFound: what is no id names no delivery."""
+    """Parses an id. Raises DeliveryNotFound if it is not a UUID, as for an unknown id."""
     try:
         return uuid.UUID(text)
     except ValueError:
-        raise DeliveryNotFound("there is no such delivery under your key; check the id") from None
+        raise DeliveryNotFound("no such delivery; check the id") from None
 
 
-def _page_size(asked: int | None) -> int:
-    most = resources().settings.api.page_size
-    return min(asked or most, most)
+def _page_size(limit: int | None) -> int:
+    max_size = services().settings.api.page_size
+    return min(limit or max_size, max_size)

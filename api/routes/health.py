@@ -1,9 +1,8 @@
-"""Probes: `/healthz` says that the process runs, `/readyz` that it can take jobs."""
+"""Health probes: `/healthz` reports whether the process runs, `/readyz` whether it can accept jobs."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 
 from alembic.script import ScriptDirectory
 from apiflask import APIBlueprint
@@ -15,63 +14,66 @@ from api.middleware.problems import NotReady
 from api.schemas import examples
 from api.schemas.jobs import HealthDocument, ReadinessDocument
 from api.schemas.openapi import problems
-from api.services import Resources, resources
+from api.services import Services, services
 from core.db.engine import alembic_config
 from core.errors import JobError
+from core.storage.uploads import Storage
 from core.telemetry.logs import get_logger
 
 log = get_logger(__name__)
 
-blueprint = APIBlueprint("health", __name__, tag={"name": "Health", "description": "For probes."})
+blueprint = APIBlueprint("health", __name__, tag={"name": "Health", "description": "Health probes."})
 
 OK = "ok"
-# A job is accepted without the queue, and published once it is back.
+# Without the queue jobs are still accepted, and published once it is back.
 NOT_REQUIRED = frozenset({"redis"})
 
 
 @blueprint.get("/healthz")
-@blueprint.doc(summary="Is it alive?", description="Asks nothing of anybody else.", operation_id="getHealth")
-@blueprint.output(HealthDocument, description="The process runs.", example={"status": OK})
+@blueprint.doc(summary="Liveness probe", description="Checks no dependencies.", operation_id="getHealth")
+@blueprint.output(HealthDocument, description="The process is running.", example={"status": OK})
 def healthz() -> Response:
     return jsonify({"status": OK})
 
 
 @blueprint.get("/readyz")
 @blueprint.doc(
-    summary="Is it ready?",
-    description="Postgres, its schema and the storage are needed. Without Redis jobs are still accepted (`degraded`).",
+    summary="Readiness probe",
+    description="Requires Postgres with a current schema, and the upload storage. Without Redis jobs are still "
+    "accepted (`degraded`).",
     operation_id="getReadiness",
     responses=problems("not_ready", is_public=True),
 )
-@blueprint.output(ReadinessDocument, description="Jobs can be taken.", example=examples.READY)
+@blueprint.output(ReadinessDocument, description="The service can accept jobs.", example=examples.READY)
 def readyz() -> Response:
-    parts = check_parts(resources())
+    parts = check_dependencies(services())
     missing = [name for name, state in parts.items() if state != OK and name not in NOT_REQUIRED]
     if missing:
         raise NotReady(f"not ready: {', '.join(f'{name} is {parts[name]}' for name in missing)}", parts)
-    is_whole = all(state == OK for state in parts.values())
-    return jsonify({"status": "ready" if is_whole else "degraded", "parts": parts})
+    is_complete = all(state == OK for state in parts.values())
+    return jsonify({"status": "ready" if is_complete else "degraded", "parts": parts})
 
 
-def check_parts(all_parts: Resources) -> dict[str, str]:
-    """The state of each part we depend on: `ok`, or a word for what is wrong."""
-    revision = _ask(lambda: _revision(all_parts.engine))
+def check_dependencies(services: Services) -> dict[str, str]:
+    """Returns the state of each dependency: `ok`, `down`, `missing`, `outdated` or `unknown`."""
+    revision = _read_revision(services.engine)
     return {
         "postgres": "down" if isinstance(revision, SQLAlchemyError) else OK,
         "schema": "unknown" if isinstance(revision, SQLAlchemyError) else _schema_state(revision),
-        "storage": _storage_state(all_parts),
-        "redis": OK if all_parts.publisher.is_reachable() else "down",
+        "storage": _storage_state(services.storage),
+        "redis": OK if services.publisher.is_reachable() else "down",
     }
 
 
-def _ask(question: Callable[[], str | None]) -> str | SQLAlchemyError | None:
+def _read_revision(engine: Engine) -> str | SQLAlchemyError | None:
+    """Returns the schema's revision, None if there is no schema, or the error if Postgres is down."""
     try:
-        return question()
+        return _query_revision(engine)
     except SQLAlchemyError as error:
         return error
 
 
-def _revision(engine: Engine) -> str | None:
+def _query_revision(engine: Engine) -> str | None:
     with engine.connect() as connection:
         if not connection.scalar(text("SELECT to_regclass('alembic_version') IS NOT NULL")):
             return None
@@ -83,7 +85,7 @@ def _schema_state(revision: str | None) -> str:
     head, known = _revisions()
     if revision is None:
         return "missing"
-    # Migrations expand before they contract: a revision that we do not know is newer than we are, and fits.
+    # An unknown revision is newer than this release, and compatible: migrations expand before they contract.
     return OK if revision == head or revision not in known else "outdated"
 
 
@@ -93,9 +95,9 @@ def _revisions() -> tuple[str | None, frozenset[str]]:
     return scripts.get_current_head(), frozenset(script.revision for script in scripts.walk_revisions())
 
 
-def _storage_state(all_parts: Resources) -> str:
+def _storage_state(storage: Storage) -> str:
     try:
-        all_parts.storage.check()
+        storage.check()
     except JobError as error:
         log.warning("storage_not_ready", code=error.code, exc_info=error)
         return "down"

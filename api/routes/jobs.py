@@ -1,4 +1,4 @@
-"""The routes of jobs: make, read, list, cancel, retry."""
+"""Routes for jobs: create, get, list, cancel, retry."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from api.schemas.jobs import (
     JobsQuery,
     WaitQuery,
 )
-from api.schemas.openapi import ended_answer, problems
-from api.services import resources
+from api.schemas.openapi import finished_response, problems
+from api.services import services
 from core.errors import JobConflict, JobNotFound
 from core.jobs import lifecycle, queries, retry
 from core.jobs.submission import is_repeat, submit
 from core.states import Status
 
 blueprint = APIBlueprint(
-    "jobs", __name__, url_prefix="/v1/jobs", tag={"name": "Jobs", "description": "Pictures to be described."}
+    "jobs", __name__, url_prefix="/v1/jobs", tag={"name": "Jobs", "description": "Enrichment jobs, one per image."}
 )
 
 Document = dict[str, Any]
@@ -35,12 +35,12 @@ Document = dict[str, Any]
 
 @blueprint.post("")
 @blueprint.doc(
-    summary="Make a job",
-    description="Give the address of a picture as JSON, or the picture itself as multipart in the field `file`. "
-    "The answer comes at once (202) and tells where to look; with `Prefer: wait=N` it comes with the result (200).",
+    summary="Create a job",
+    description="Send the URL of an image as JSON, or upload the image as multipart in the field `file`. The response "
+    "is immediate (202), and `Location` is the job's URL. With `Prefer: wait=N` it waits for the result (200).",
     operation_id="createJob",
     responses={
-        200: ended_answer(examples.SUCCEEDED),
+        200: finished_response(examples.SUCCEEDED),
         **problems(
             "malformed_json",
             "request_too_large",
@@ -56,22 +56,23 @@ Document = dict[str, Any]
     },
 )
 @blueprint.input(JobHeaders, location="headers", arg_name="headers")
-@blueprint.output(JobDocument, status_code=202, description="The job is accepted.", example=examples.QUEUED)
+@blueprint.output(JobDocument, status_code=202, description="The job was accepted.", example=examples.QUEUED)
 def create_job(headers: JobHeaders) -> Response:
-    # Before the body is read: an upload would be stored already. A repeat makes no job, so it needs no room.
-    if not is_repeat(resources().sessions, owner_id(), headers.idempotency_key):
-        resources().quota.take(owner_id())
-    job, is_new = submit(resources().sessions, resources().publisher, read_submission(headers))
+    # Checked before the body is read, because reading stores the upload. A repeated request creates no job and does not
+    # count against the quota.
+    if not is_repeat(services().sessions, owner_id(), headers.idempotency_key):
+        services().quota.take(owner_id())
+    job, is_new = submit(services().sessions, services().publisher, read_submission(headers))
     structlog.contextvars.bind_contextvars(job_id=str(job.id))
     if is_new:
-        resources().metrics.jobs_accepted.labels(job.lane, "upload" if job.is_upload else "address").inc()
+        services().metrics.jobs_accepted.labels(job.lane, "upload" if job.is_upload else "address").inc()
     wait_s = wait_preference(headers.prefer)
     document, has_waited = read_document(job.id, wait_s or 0)
     response = jsonify(document)
     response.status_code = 200 if wait_s is not None and is_final(document) else 202
     response.headers["Location"] = url_for("jobs.get_job", job_id=job.id)
     if has_waited:
-        response.headers["Preference-Applied"] = f"wait={cut_wait(wait_s or 0)}"
+        response.headers["Preference-Applied"] = f"wait={capped_wait(wait_s or 0)}"
     if not is_new:
         response.headers["Idempotency-Replayed"] = "true"
     return response
@@ -79,13 +80,13 @@ def create_job(headers: JobHeaders) -> Response:
 
 @blueprint.get("/<job_id>")
 @blueprint.doc(
-    summary="Read a job",
-    description="With `?wait=N` the answer comes when the job has ended, or after N seconds.",
+    summary="Get a job",
+    description="With `?wait=N` the response waits until the job is finished, for up to N seconds.",
     operation_id="getJob",
     responses=problems("job_not_found", "invalid_request", "database_unavailable"),
 )
 @blueprint.input(WaitQuery, location="query", arg_name="query")
-@blueprint.output(JobDocument, description="The job as it stands.", example=examples.SUCCEEDED)
+@blueprint.output(JobDocument, description="The job.", example=examples.SUCCEEDED)
 def get_job(job_id: str, query: WaitQuery) -> Response:
     return jsonify(read_document(parse_job_id(job_id), query.wait)[0])
 
@@ -93,19 +94,19 @@ def get_job(job_id: str, query: WaitQuery) -> Response:
 @blueprint.get("")
 @blueprint.doc(
     summary="List jobs",
-    description="Newest first. Follow `next_cursor` until it is `null`.",
+    description="Newest first. Pass `next_cursor` as `cursor` to get the next page, until it is `null`.",
     operation_id="listJobs",
     responses=problems("invalid_cursor", "invalid_request", "database_unavailable"),
 )
 @blueprint.input(JobsQuery, location="query", arg_name="query")
 @blueprint.output(JobPage, description="One page of jobs.", example=examples.PAGE)
 def list_jobs(query: JobsQuery) -> Response:
-    most = resources().settings.api.page_size
-    with resources().sessions() as session:
+    max_size = services().settings.api.page_size
+    with services().sessions() as session:
         page = queries.list_page(
             session,
             owner_id(),
-            limit=min(query.limit or most, most),
+            limit=min(query.limit or max_size, max_size),
             cursor=query.cursor,
             status=query.status,
             external_id=query.external_id,
@@ -116,71 +117,71 @@ def list_jobs(query: JobsQuery) -> Response:
 @blueprint.post("/<job_id>/cancel")
 @blueprint.doc(
     summary="Cancel a job",
-    description="At once, also while it is processed. Canceling a canceled job changes nothing.",
+    description="Cancels a queued or processing job immediately. Canceling a canceled job has no effect.",
     operation_id="cancelJob",
     responses=problems("job_not_found", "job_conflict", "database_unavailable"),
 )
-@blueprint.output(JobDocument, description="The job, canceled.", example=examples.CANCELED)
+@blueprint.output(JobDocument, description="The canceled job.", example=examples.CANCELED)
 def cancel_job(job_id: str) -> Response:
-    with resources().sessions.begin() as session:
+    with services().sessions.begin() as session:
         lifecycle.cancel(session, owner_id(), parse_job_id(job_id))
         document = queries.get_document(session, owner_id(), parse_job_id(job_id))
     if document["status"] != Status.CANCELED:
-        raise JobConflict(f"the job has {document['status']} already; there is nothing to cancel")
+        raise JobConflict(f"the job has already {document['status']} and cannot be canceled")
     return jsonify(document)
 
 
 @blueprint.post("/<job_id>/retry")
 @blueprint.doc(
     summary="Retry a job",
-    description="Puts a failed or canceled job back into the queue under its id, with all its tries.",
+    description="Queues a failed or canceled job again, with the same id and a fresh set of attempts.",
     operation_id="retryJob",
     responses=problems("job_not_found", "job_conflict", "database_unavailable"),
 )
-@blueprint.output(JobDocument, status_code=202, description="The job, queued again.", example=examples.QUEUED)
+@blueprint.output(JobDocument, status_code=202, description="The job is queued again.", example=examples.QUEUED)
 def retry_job(job_id: str) -> Response:
-    has_begun = retry.retry(resources().sessions, resources().publisher, owner_id(), parse_job_id(job_id))
+    is_queued = retry.retry(services().sessions, services().publisher, owner_id(), parse_job_id(job_id))
     document = _read(parse_job_id(job_id))
-    if not has_begun:
-        raise JobConflict(f"the job is {document['status']}; only a failed or canceled one can be tried again")
+    if not is_queued:
+        raise JobConflict(f"the job is {document['status']}; only failed and canceled jobs can be retried")
     response = jsonify(document)
     response.status_code = 202
     return response
 
 
 def read_document(job_id: uuid.UUID, wait_s: int) -> tuple[Document, bool]:
-    """The job, after waiting at most `wait_s` seconds for its end; and whether there was room to wait."""
+    """Returns the job after waiting up to `wait_s` seconds for it to finish, and whether a waiting slot was free."""
 
-    def look() -> Document | None:
+    def read_if_final() -> Document | None:
         document = _read(job_id)
         return document if is_final(document) else None
 
     has_waited = False
-    if cut_wait(wait_s) > 0:
-        has_waited, ended = resources().waiting.wait(job_id, cut_wait(wait_s), look)
-        if ended is not None:
-            return ended, has_waited
+    if capped_wait(wait_s) > 0:
+        has_waited, final = services().long_poll.wait(job_id, capped_wait(wait_s), read_if_final)
+        if final is not None:
+            return final, has_waited
     return _read(job_id), has_waited
 
 
 def _read(job_id: uuid.UUID) -> Document:
-    with resources().sessions() as session:
+    with services().sessions() as session:
         return queries.get_document(session, owner_id(), job_id)
 
 
-def cut_wait(wait_s: int) -> int:
-    """The wait that is granted, in seconds."""
-    return min(wait_s, resources().settings.api.max_wait_s)
+def capped_wait(wait_s: int) -> int:
+    """Limits a requested wait to the maximum, in seconds."""
+    return min(wait_s, services().settings.api.max_wait_s)
 
 
 def is_final(document: Document) -> bool:
-    """Whether nothing will change any more."""
+    """Whether the job's status is final."""
     return Status(document["status"]).is_final
 
 
 def parse_job_id(text: str) -> uuid.UUID:
-    """Raises JobNotFound: what is no id names no job."""
+    """Parses an id. Raises JobNotFound if it is not a UUID, as for an unknown id."""
     try:
         return uuid.UUID(text)
     except ValueError:
-        raise JobNotFound("there is no such job under your key; check the id") from None
+        raise JobNotFound("no such job; check the id") from None

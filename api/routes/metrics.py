@@ -1,5 +1,8 @@
-"""`/metrics` for Prometheus, and what counts requests. No part of the documented interface, and public as the probes
-are: it tells how busy the service is, so a proxy in front of it should not pass it on."""
+"""`/metrics` for Prometheus, and the hook that counts requests.
+
+The route is public like the probes, and not part of the documented API. It reveals the service's load, so a reverse
+proxy should not expose it.
+"""
 
 from __future__ import annotations
 
@@ -10,32 +13,32 @@ from apiflask import APIBlueprint
 from flask import Flask, Response, g, request
 from prometheus_client.exposition import choose_encoder
 
-from api.services import resources
+from api.services import services
 
 blueprint = APIBlueprint("metrics", __name__, enable_openapi=False)
 
 UNMATCHED = "unmatched"
-"""Route of requests that no rule fits: their paths are the caller's words, and without end."""
+"""Route label of requests that match no rule. Their paths are chosen by callers and would be unbounded labels."""
 
 OTHER = "other"
 _METHODS = frozenset(method.value for method in HTTPMethod)
 
 
 def install(app: Flask) -> None:
-    """Counts every request that is answered."""
+    """Counts every response."""
     app.after_request(_count)
 
 
 @blueprint.get("/metrics")
-def metrics() -> Response:
+def get_metrics() -> Response:
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-    return Response(encode(resources().metrics.registry.collectors), content_type=content_type)
+    return Response(encode(services().metrics.registry.collectors), content_type=content_type)
 
 
 def _count(response: Response) -> Response:
     route = request.url_rule.rule if request.url_rule is not None else UNMATCHED
     method = request.method if request.method in _METHODS else OTHER
-    counted = resources().metrics
-    counted.requests.labels(method, route, str(response.status_code)).inc()
-    counted.request_seconds.labels(route).observe(time.monotonic() - g.started)
+    metrics = services().metrics
+    metrics.requests.labels(method, route, str(response.status_code)).inc()
+    metrics.request_seconds.labels(route).observe(time.monotonic() - g.started)
     return response

@@ -1,4 +1,4 @@
-"""What the model knows, as the last worker that started has told the record."""
+"""Routes for the model and its taxonomy, as registered in the database by the worker that started last."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from api.middleware.problems import ModelUnknown
 from api.schemas import examples
 from api.schemas.jobs import ModelDocument, TaxonomyDocument
 from api.schemas.openapi import problems
-from api.services import resources
+from api.services import services
 from core.db.models import BundleRow
 from core.db.serializers import iso
 from core.jobs.queries import latest_bundle
 
 blueprint = APIBlueprint(
-    "model", __name__, url_prefix="/v1", tag={"name": "Model", "description": "What the answers are made of."}
+    "model", __name__, url_prefix="/v1", tag={"name": "Model", "description": "The current model and its taxonomy."}
 )
 
 
 @blueprint.get("/taxonomy")
 @blueprint.doc(
-    summary="Read the taxonomy",
-    description="Every attribute with the values it may take.",
+    summary="Get the taxonomy",
+    description="Returns every attribute with its possible values.",
     operation_id="getTaxonomy",
     responses=problems("model_unavailable", "database_unavailable"),
 )
@@ -33,8 +33,8 @@ def get_taxonomy() -> Response:
 
 @blueprint.get("/model")
 @blueprint.doc(
-    summary="Read the model",
-    description="Name and version of the bundle that answers, what it is made of, and its model card.",
+    summary="Get the model",
+    description="Returns the name, version and description of the current model bundle, and its model card.",
     operation_id="getModel",
     responses=problems("model_unavailable", "database_unavailable"),
 )
@@ -53,8 +53,8 @@ def get_model() -> Response:
 
 
 def _bundle() -> BundleRow:
-    with resources().sessions() as session:
+    with services().sessions() as session:
         bundle = latest_bundle(session)
     if bundle is None:
-        raise ModelUnknown("no worker has started yet, so the model is not known; start one and ask again")
+        raise ModelUnknown("no worker has registered a model yet; start a worker")
     return bundle

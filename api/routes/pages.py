@@ -1,5 +1,7 @@
-"""Pages for people: the page at `/`, the documentation at `/docs`. All assets are shipped; nothing is loaded from
-elsewhere, which the content security policy also enforces."""
+"""Web pages: the demo page at `/`, the webhooks page, and the documentation at `/docs`.
+
+All assets are served from here. The content security policy forbids loading anything from other hosts.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +12,13 @@ from apiflask import APIBlueprint
 from flask import Response, render_template, send_from_directory
 from werkzeug.exceptions import NotFound
 
-from api.schemas.error_codes import CODES
+from api.schemas.error_codes import ERROR_CODES
 
 blueprint = APIBlueprint("page", __name__, enable_openapi=False)
 
 STATIC = Path(__file__).parents[1] / "static"
 
-# The wheel that carries Swagger UI; only its files are used.
+# The wheel that contains Swagger UI. Only its static files are used.
 SWAGGER_PACKAGE = "flask_swagger_ui"
 SWAGGER_FILES = frozenset({"swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"})
 
@@ -43,7 +45,7 @@ def docs() -> Response:
 
 @blueprint.get("/docs/errors")
 def errors() -> Response:
-    return _with_policy(Response(render_template("errors.html", codes=CODES), mimetype="text/html"))
+    return _with_policy(Response(render_template("errors.html", codes=ERROR_CODES), mimetype="text/html"))
 
 
 @blueprint.get("/docs/assets/<name>")

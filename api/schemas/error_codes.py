@@ -1,4 +1,4 @@
-"""Every code that a problem document or a failed job may carry, in words. The page /docs/errors is made of it."""
+"""Explanations of all error codes of problem documents and failed jobs, as shown on the page /docs/errors."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
-class Code:
-    """A stable error code. `status` is the HTTP status, None for codes that only failed jobs carry."""
+class ErrorCode:
+    """A stable error code. `status` is the HTTP status, or None for codes that only failed jobs have."""
 
     code: str
     status: int | None
@@ -15,44 +15,55 @@ class Code:
     advice: str
 
 
-CODES = (
-    Code("bad_request", 400, "The request cannot be read as HTTP or as a form.", "Check how it is put together."),
-    Code("malformed_json", 400, "The body is not JSON.", "Check quotes and commas, and send it as UTF-8."),
-    Code("invalid_cursor", 400, "The cursor is not one that a list gave.", "Start the list again without a cursor."),
-    Code("key_required", 401, "The request has no API key.", "Send it as `Authorization: Bearer enrich_…`."),
-    Code("key_invalid", 401, "The API key is unknown, wrong or revoked.", "Check it, or have another made."),
-    Code("scope_missing", 403, "The API key may not do this.", "Use a key with the scope that the detail names."),
-    Code("not_local", 403, "Without keys only requests of the service's own machine are taken.", "Set up keys."),
-    Code("job_not_found", 404, "There is no such job under your key.", "Check the id."),
-    Code("endpoint_not_found", 404, "There is no such webhook endpoint under your key.", "Check the id."),
-    Code("delivery_not_found", 404, "There is no such delivery under your key.", "Check the id; old ones are deleted."),
-    Code("route_not_found", 404, "There is nothing at this address.", "See the documentation for the routes."),
-    Code("method_not_allowed", 405, "The address does not take this method.", "The header Allow says which it takes."),
-    Code("job_conflict", 409, "The job is not in a state in which this can be done.", "Read the job again."),
-    Code("endpoint_disabled", 409, "The webhook endpoint is disabled.", "Enable it; `disabled_reason` says why."),
-    Code("too_many_endpoints", 409, "You have as many webhook endpoints as one may.", "Delete one that is not used."),
-    Code("request_too_large", 413, "The request is larger than the service takes.", "Send a smaller picture."),
-    Code("image_too_large", 413, "The picture's file or its pixels are over the limit.", "Send a smaller version."),
-    Code("address_too_long", 414, "The request's own address is too long.", "Shorten the query."),
-    Code("unsupported_content_type", 415, "The body's type is not taken.", "Send JSON, or multipart with `file`."),
-    Code("range_not_satisfiable", 416, "The file has no such range.", "Ask without a range."),
-    Code("invalid_request", 422, "A field is missing, misspelt or out of range.", "`errors` names each wrong field."),
-    Code("invalid_address", 422, "The address is not one that can be asked.", "The detail says why."),
-    Code("idempotency_key_reused", 422, "The Idempotency-Key came before with another request.", "Use a new key."),
-    Code("rate_limited", 429, "The API key makes requests too fast.", "Try again after `Retry-After` seconds."),
-    Code("too_many_queued", 429, "Too many jobs of yours wait already.", "Try again after `Retry-After` seconds."),
-    Code("internal_error", 500, "Something went wrong on our side.", "Try again; tell us the request id if it stays."),
-    Code("database_unavailable", 503, "The record cannot be reached.", "Try again after `Retry-After` seconds."),
-    Code("storage_unavailable", 503, "Uploads cannot be stored or read right now.", "Try again in a few seconds."),
-    Code("model_unavailable", 503, "No worker has its model ready.", "Start a worker, or wait for one."),
-    Code("not_ready", 503, "The service cannot take jobs yet.", "`parts` says what is missing."),
-    Code("fetch_blocked", None, "The address leads to a place that may not be asked.", "Use a public address."),
-    Code("fetch_failed", None, "The picture's server answered with an error.", "Check the address; it was retried."),
-    Code("fetch_timeout", None, "The picture's server was too slow.", "Check the server; it was retried."),
-    Code("not_found", None, "There is no picture at the address.", "Check the address, or upload the file again."),
-    Code("access_denied", None, "The picture's server wants credentials.", "Use a presigned or public address."),
-    Code("unsupported_media_type", None, "The file is not a picture format we read.", "Send JPEG, PNG, WebP or HEIC."),
-    Code("image_undecodable", None, "The file is broken.", "Open it in a viewer; export it again."),
-    Code("deadline_exceeded", None, "The job took longer than it may.", "Submit it again."),
-    Code("poison", None, "Every process that took the job died.", "Do not send this file again; tell us about it."),
+ERROR_CODES = (
+    ErrorCode("bad_request", 400, "The request is malformed.", "Check its syntax and form encoding."),
+    ErrorCode("malformed_json", 400, "The body is not valid JSON.", "Check quotes and commas, and send it as UTF-8."),
+    ErrorCode("invalid_cursor", 400, "The cursor is invalid.", "Start the list again without a cursor."),
+    ErrorCode("key_required", 401, "The request has no API key.", "Send it as `Authorization: Bearer enrich_…`."),
+    ErrorCode("key_invalid", 401, "The API key is invalid or revoked.", "Check it, or create a new one."),
+    ErrorCode("scope_missing", 403, "The API key lacks a scope.", "Use a key with the scope named in `detail`."),
+    ErrorCode("not_local", 403, "Without API keys only requests from this machine are accepted.", "Set up API keys."),
+    ErrorCode("job_not_found", 404, "The job does not exist or has another owner.", "Check the id."),
+    ErrorCode("endpoint_not_found", 404, "The webhook endpoint does not exist or has another owner.", "Check the id."),
+    ErrorCode(
+        "delivery_not_found",
+        404,
+        "The delivery does not exist or has another owner.",
+        "Check the id; old deliveries are deleted.",
+    ),
+    ErrorCode("route_not_found", 404, "There is no such route.", "See the API documentation."),
+    ErrorCode("method_not_allowed", 405, "The route does not support this method.", "See the header `Allow`."),
+    ErrorCode("job_conflict", 409, "The job's status does not allow this operation.", "Get the job's current status."),
+    ErrorCode("endpoint_disabled", 409, "The webhook endpoint is disabled.", "Enable it; see `disabled_reason`."),
+    ErrorCode(
+        "too_many_endpoints", 409, "The maximum number of webhook endpoints is reached.", "Delete an unused one."
+    ),
+    ErrorCode("request_too_large", 413, "The request body exceeds the size limit.", "Send a smaller image."),
+    ErrorCode("image_too_large", 413, "The image exceeds the limit of bytes or pixels.", "Send a smaller version."),
+    ErrorCode("address_too_long", 414, "The request URL is too long.", "Shorten the query string."),
+    ErrorCode(
+        "unsupported_content_type", 415, "The content type is not supported.", "Send JSON, or multipart with `file`."
+    ),
+    ErrorCode("range_not_satisfiable", 416, "The requested range is not satisfiable.", "Send no `Range` header."),
+    ErrorCode("invalid_request", 422, "A field is missing, unknown or invalid.", "`errors` lists each invalid field."),
+    ErrorCode("invalid_address", 422, "The URL is invalid or not allowed.", "`detail` explains why."),
+    ErrorCode("idempotency_key_reused", 422, "The Idempotency-Key was used for a different request.", "Use a new key."),
+    ErrorCode("rate_limited", 429, "The API key exceeds its rate limit.", "Retry after `Retry-After` seconds."),
+    ErrorCode("too_many_queued", 429, "You have too many queued jobs.", "Retry after `Retry-After` seconds."),
+    ErrorCode("internal_error", 500, "An internal error occurred.", "Retry; if it persists, report the request id."),
+    ErrorCode("database_unavailable", 503, "The database is unavailable.", "Retry after `Retry-After` seconds."),
+    ErrorCode("storage_unavailable", 503, "The upload storage is unavailable.", "Retry in a few seconds."),
+    ErrorCode("model_unavailable", 503, "No worker has loaded a model.", "Start a worker, or wait for one."),
+    ErrorCode("not_ready", 503, "The service cannot accept jobs yet.", "`parts` lists what is missing."),
+    ErrorCode("fetch_blocked", None, "The URL leads to a blocked address.", "Use a public URL."),
+    ErrorCode("fetch_failed", None, "The image server responded with an error.", "Check the URL; it was retried."),
+    ErrorCode("fetch_timeout", None, "The image server was too slow.", "Check the server; it was retried."),
+    ErrorCode("not_found", None, "There is no image at the URL.", "Check the URL, or upload the file again."),
+    ErrorCode("access_denied", None, "The image server denied access.", "Use a public or presigned URL."),
+    ErrorCode(
+        "unsupported_media_type", None, "The file is not a supported image format.", "Send JPEG, PNG, WebP or HEIC."
+    ),
+    ErrorCode("image_undecodable", None, "The image is corrupt.", "Open it in a viewer and export it again."),
+    ErrorCode("deadline_exceeded", None, "The job exceeded its time limit.", "Submit it again."),
+    ErrorCode("poison", None, "Every process that handled the job crashed.", "Do not resend this file; report it."),
 )

@@ -1,4 +1,4 @@
-"""Examples for the documentation. A test checks each against the schema it stands for."""
+"""Examples for the API documentation. A test validates each against its schema."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ JOB_REQUEST: dict[str, Any] = {"url": "https://shop.example/shirt.jpg", "externa
 
 
 def problem(code: str, status: int, detail: str) -> dict[str, Any]:
-    """A problem document as `api.middleware.problems.problem` writes it."""
+    """Returns a problem document in the format of `api.middleware.problems.problem`."""
     return {
         "type": f"/docs/errors#{code}",
         "title": code.replace("_", " ").capitalize(),

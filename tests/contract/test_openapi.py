@@ -13,8 +13,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from api.app import create_app
 from api.middleware.problems import HTTP_PROBLEMS
-from api.schemas.error_codes import CODES
-from api.services import resources_of
+from api.schemas.error_codes import ERROR_CODES
+from api.services import services_of
 from core.db.engine import Sessions
 from core.errors import EnrichError, JobError, RequestError
 from core.jobs.queue import Publisher
@@ -39,7 +39,7 @@ def offline() -> Iterator[APIFlask]:
     """An application that needs no server, since the document needs none."""
     app = create_app(Settings())
     yield app
-    resources_of(app).close()
+    services_of(app).close()
 
 
 @pytest.fixture
@@ -132,20 +132,20 @@ def test_what_is_answered_fits_the_document(
         response = client.get(path)
         answer = document["paths"][template]["get"]["responses"][str(response.status_code)]
         validator(document, answer["content"][response.mimetype]["schema"]).validate(response.get_json(force=True))
-    resources_of(app).close()
+    services_of(app).close()
 
 
 def all_subclasses(base: type[EnrichError]) -> Iterator[type[EnrichError]]:
     for each in base.__subclasses__():
         # Defined for one test only: not part of the service.
-        if each.__module__.partition(".")[0] in ("api", "jobs"):
+        if each.__module__.partition(".")[0] in ("api", "core"):
             yield each
             yield from all_subclasses(each)
 
 
 def test_every_code_is_explained_once() -> None:
-    explained = {each.code: each for each in CODES}
-    assert len(explained) == len(CODES)
+    explained = {each.code: each for each in ERROR_CODES}
+    assert len(explained) == len(ERROR_CODES)
     used = {each.code for base in (JobError, RequestError) for each in all_subclasses(base)}
     used |= {code for code, _ in HTTP_PROBLEMS.values()}
     assert used - {RequestError.code} <= explained.keys()
@@ -155,7 +155,7 @@ def test_every_code_is_explained_once() -> None:
 
 
 def test_explanations_are_sorted_by_status_as_the_page_shows_them() -> None:
-    statuses = [each.status or 999 for each in CODES]
+    statuses = [each.status or 999 for each in ERROR_CODES]
     assert statuses == sorted(statuses)
 
 

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase
 from schemathesis import GenerationMode
 
 from api.app import create_app
-from api.services import resources_of
+from api.services import services_of
 from core.auth import api_keys
 from core.auth.api_keys import Scope
 from core.db.engine import make_engine, make_sessions
@@ -39,7 +39,7 @@ def send(settings: Settings, examples: int, seed: int) -> Report:
     try:
         return _send(app, _key(settings), examples, seed)
     finally:
-        resources_of(app).close()
+        services_of(app).close()
 
 
 def _send(app: APIFlask, key: str, examples: int, seed: int) -> Report:

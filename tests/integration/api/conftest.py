@@ -9,7 +9,7 @@ from apiflask import APIFlask
 from flask.testing import FlaskClient
 
 from api.app import create_app
-from api.services import resources_of
+from api.services import services_of
 from core.settings import Settings
 
 
@@ -18,7 +18,7 @@ def app(settings: Settings) -> Iterator[APIFlask]:
     """The application. Errors are answered as they are in production, not raised into the test."""
     app = create_app(settings)
     yield app
-    resources_of(app).close()
+    services_of(app).close()
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from werkzeug.test import TestResponse
 
 from api.app import create_app
-from api.pool import REST_S
-from api.services import resources_of
+from api.pool import COOLDOWN_S
+from api.services import services_of
 from cli.local.postgres import EmbeddedPostgres
 from cli.local.redis import EmbeddedRedis
 from core.db.engine import Sessions, migrate
@@ -66,7 +66,7 @@ def test_while_redis_hangs_jobs_are_accepted_promptly(
     time.sleep(1.1)  # the breaker's rest
     job = create(app).get_json()["id"]
     assert read_job(sessions, uuid.UUID(job)).published_at is not None
-    resources_of(app).close()
+    services_of(app).close()
 
 
 def test_while_postgres_hangs_callers_are_told_to_come_again(
@@ -91,8 +91,8 @@ def test_while_postgres_hangs_callers_are_told_to_come_again(
     assert assert_problem(ready, 503, "not_ready")["parts"]["postgres"] == "down"
     assert ready_after_s < 15
     assert len(waited) <= 1, "one request tries, the others are told at once"
-    time.sleep(REST_S)
+    time.sleep(COOLDOWN_S)
     assert create(app).status_code == 202
     assert {answer.status_code for answer, _ in side_by_side(app, 16, create)} == {202}
     assert len(app.test_client().get("/v1/jobs").get_json()["jobs"]) >= 32
-    resources_of(app).close()
+    services_of(app).close()

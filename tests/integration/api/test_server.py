@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import urllib3
 
-from cli.local.server import free_port
 from core.db.engine import Sessions
 from core.settings import Settings
+from tests.ports import free_port
 from tests.processes import running, stop, wait_for_api
 from tests.records import claim_job, finish_job
 

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from pydantic import SecretStr
 
 from api.app import create_app
-from api.services import resources_of
+from api.services import services_of
 from core.db.engine import Sessions, make_engine
 from core.jobs.queries import register_bundle
 from core.settings import Settings
@@ -34,7 +34,7 @@ def serve() -> Iterator[Serve]:
 
     yield make
     for app in apps:
-        resources_of(app).close()
+        services_of(app).close()
 
 
 def changed(settings: Settings, group: str, **values: Any) -> Settings:
@@ -106,7 +106,7 @@ def test_an_empty_database_is_not_ready(serve: Serve, settings: Settings, postgr
     problem = assert_problem(client.get("/readyz"), 503, "not_ready")
 
     assert problem["parts"]["schema"] == "missing"
-    resources_of(client.application).engine.dispose()  # type: ignore[arg-type]
+    services_of(client.application).engine.dispose()  # type: ignore[arg-type]
     servers.drop_database(postgres_url, url)
 
 

@@ -11,8 +11,8 @@ from flask.testing import FlaskClient
 from pydantic import SecretStr
 
 from api.app import create_app
-from api.middleware.auth import needs
-from api.services import resources_of
+from api.middleware.auth import require_scope
+from api.services import services_of
 from core.auth import api_keys
 from core.auth.api_keys import Scope
 from core.db.engine import Sessions
@@ -38,7 +38,7 @@ def serve(settings: Settings) -> Iterator[Serve]:
 
     yield make
     for app in apps:
-        resources_of(app).close()
+        services_of(app).close()
 
 
 @pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Basic YTpi", "enrich_0_0", "Token a"])
@@ -77,7 +77,7 @@ def test_a_route_may_want_admin(serve: Serve, sessions: Sessions) -> None:
     client = serve()
 
     @client.application.get("/v1/secret")
-    @needs(Scope.ADMIN)
+    @require_scope(Scope.ADMIN)
     def secret() -> str:
         return "told"
 

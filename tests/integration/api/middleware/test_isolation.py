@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from api.app import create_app
-from api.services import resources_of
+from api.services import services_of
 from core.db.engine import Sessions
 from core.jobs.queue import Publisher
 from core.settings import Settings
@@ -93,7 +93,7 @@ def app(settings: Settings) -> Iterator[APIFlask]:
     api = settings.api.model_copy(update={"require_key": True})
     app = create_app(settings.model_copy(update={"api": api}))
     yield app
-    resources_of(app).close()
+    services_of(app).close()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from api.app import create_app
-from api.services import resources_of
+from api.services import services_of
 from core.settings import ApiSettings, Settings
 from tests.integration.api.routes.test_create_job import assert_problem, upload
 
@@ -22,7 +22,7 @@ def small(settings: Settings) -> Iterator[FlaskClient]:
         settings.model_copy(update={"fetch": fetch, "api": ApiSettings(require_key=False, max_request_bytes=5000)})
     )
     yield app.test_client()
-    resources_of(app).close()
+    services_of(app).close()
 
 
 def test_the_largest_file_is_taken_and_one_byte_more_is_not(small: FlaskClient, settings: Settings) -> None:

@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from api.app import create_app
-from api.services import resources_of
+from api.services import services_of
 from core.db.engine import Sessions
 from core.jobs.queue import Publisher
 from core.settings import ApiSettings, Settings
@@ -34,7 +34,7 @@ def until(is_so: Callable[[], bool]) -> None:
 
 
 def waiting_threads(app: APIFlask) -> int:
-    return sum(len(events) for events in resources_of(app).waiting._events.values())
+    return sum(len(events) for events in services_of(app).long_poll._events.values())
 
 
 def finish(sessions: Sessions, job_id: str | uuid.UUID) -> float:
@@ -58,7 +58,7 @@ def test_the_end_of_a_job_wakes_who_waits_for_it(app: APIFlask, sessions: Sessio
     job = new_job(sessions, publisher)
 
     with in_background(app, f"/v1/jobs/{job.id}?wait=20") as asked:
-        until(resources_of(app).waiting._listener.is_listening.is_set)
+        until(services_of(app).long_poll._listener.is_listening.is_set)
         until(lambda: waiting_threads(app) == 1)
         finished_at = finish(sessions, job.id)
         response, answered_at = asked.result()
@@ -121,7 +121,7 @@ def narrow(settings: Settings) -> Iterator[APIFlask]:
     """A service of four threads, so two may wait, for at most three seconds."""
     app = create_app(settings.model_copy(update={"api": ApiSettings(require_key=False, threads=4, max_wait_s=3)}))
     yield app
-    resources_of(app).close()
+    services_of(app).close()
 
 
 def test_half_of_the_threads_wait_and_the_others_answer_at_once(
@@ -163,8 +163,8 @@ def test_no_connection_is_held_while_waiting(app: APIFlask, sessions: Sessions, 
     job = new_job(sessions, publisher)
 
     with in_background(app, f"/v1/jobs/{job.id}?wait=20") as asked:
-        until(lambda: waiting_threads(app) == 1 and resources_of(app).waiting._listener.is_listening.is_set())
-        until(lambda: resources_of(app).engine.pool.checkedout() == 0)  # type: ignore[attr-defined]
+        until(lambda: waiting_threads(app) == 1 and services_of(app).long_poll._listener.is_listening.is_set())
+        until(lambda: services_of(app).engine.pool.checkedout() == 0)  # type: ignore[attr-defined]
         finish(sessions, job.id)
         asked.result()
 
@@ -175,7 +175,7 @@ def test_a_lost_listener_comes_back_and_nobody_misses_anything(
     job = new_job(sessions, publisher)
 
     with in_background(app, f"/v1/jobs/{job.id}?wait=20") as asked:
-        until(resources_of(app).waiting._listener.is_listening.is_set)
+        until(services_of(app).long_poll._listener.is_listening.is_set)
         with psycopg.connect(settings.database.url.get_secret_value(), autocommit=True) as connection:
             connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -193,7 +193,7 @@ def test_closing_lets_the_waiting_go(app: APIFlask, sessions: Sessions, publishe
 
     with in_background(app, f"/v1/jobs/{job.id}?wait=20") as asked:
         until(lambda: waiting_threads(app) == 1)
-        resources_of(app).waiting.release()
+        services_of(app).long_poll.release()
         response, _ = asked.result(timeout=2)
 
     assert response.get_json()["status"] == "queued"

@@ -11,10 +11,10 @@ import urllib3
 from flask.testing import FlaskClient
 from urllib3 import BaseHTTPResponse
 
-from cli.local.server import free_port
 from core.db.engine import Sessions
 from core.settings import Settings
 from tests import pictures
+from tests.ports import free_port
 from tests.processes import running, wait_for_api, wait_until
 from tests.records import claim_job, finish_job
 from tests.scraper import assert_usual, read, scrape

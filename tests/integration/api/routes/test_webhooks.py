@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import update
 
 from api.app import create_app
-from api.services import resources_of
+from api.services import services_of
 from core.db.engine import Sessions
 from core.db.webhook_models import DeliveryStatus, WebhookDelivery
 from core.settings import FetchSettings, Settings
@@ -224,4 +224,4 @@ def test_the_guard_is_that_of_fetching(settings: Settings) -> None:
     app = create_app(settings.model_copy(update={"fetch": FetchSettings()}))
     refused = app.test_client().post("/v1/webhook-endpoints", json={"url": "http://127.0.0.1:8080/"})
     assert_problem(refused, 422, "invalid_address")
-    resources_of(app).close()
+    services_of(app).close()

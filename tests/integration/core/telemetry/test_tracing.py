@@ -23,8 +23,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from api.app import create_app
-from api.services import resources_of
-from cli.local.server import free_port
+from api.services import services_of
 from core.db.engine import Sessions
 from core.settings import Settings, TracingSettings
 from core.states import Lane
@@ -33,6 +32,7 @@ from core.telemetry.tracing import make_provider
 from dispatcher.webhooks.loop import Deliverer
 from dispatcher.webhooks.sender import Sender, make_client
 from tests.image_server import ImageServer
+from tests.ports import free_port
 from tests.processes import ROOT, environment, running, stop, wait_for_api, wait_for_file, wait_until
 from tests.records import read_job
 from tests.webhook_receiver import Receiver, alternating, answer
@@ -91,7 +91,7 @@ def post(settings: Settings, url: str, webhook_url: str | None = None, **headers
     app = create_app(settings)
     response = app.test_client().post("/v1/jobs", json={"url": url, "webhook_url": webhook_url}, headers=headers)
     assert response.status_code == 202, response.text
-    resources_of(app).close()
+    services_of(app).close()
     return uuid.UUID(response.get_json()["id"])
 
 
@@ -309,7 +309,7 @@ def test_a_collector_that_is_away_holds_nobody(settings: Settings, tmp_path: Pat
 def cancel(settings: Settings, job_id: uuid.UUID) -> None:
     app = create_app(settings)
     assert app.test_client().post(f"/v1/jobs/{job_id}/cancel").status_code == 200
-    resources_of(app).close()
+    services_of(app).close()
 
 
 @pytest.mark.parametrize("command", [["dispatcher"], ["api"], ["worker"], ["worker", "--lane", "bulk"], ["up"]])
