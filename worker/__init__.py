@@ -1,4 +1,4 @@
-"""The doing: one Celery process per lane that holds the model and turns addresses into answers.
+"""The worker: one Celery process per lane that holds the model and turns addresses into answers.
 
-fetch (thread) → decode (thread) → batch → predict (one model thread) → finish. Imports `jobs` and `model`.
+Fetch and decode run in threads, prediction in one model thread over micro-batches. Imports `core` and `model`.
 """

@@ -1,8 +1,7 @@
-"""The micro-batcher: many threads hand in one picture each, one thread runs the model on what has come together.
+"""The micro-batcher: many threads submit one image each, and one thread runs the model on batches of them.
 
-A batch starts when it is full or when its oldest item has waited long enough, whichever is first; items that came
-while the model was busy have already done their waiting. One bad item fails alone: when the model raises on a batch,
-its items are tried again one by one.
+A batch starts when it is full or when its oldest item has waited `max_wait_ms`, whichever is first. Time spent waiting
+for the model counts. One bad item fails alone: if the model raises on a batch, its items are retried one by one.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class BatchItem(Generic[Out]):
-    """What the model said on one item, in a call of `batch_size` items that took `model_ms` milliseconds."""
+    """The model's output for one item, from a call with `batch_size` items that took `model_ms` milliseconds."""
 
     output: Out
     batch_size: int
@@ -42,10 +41,11 @@ class _Waiting(Generic[In, Out]):
 
 
 class Batcher(Generic[In, Out]):
-    """Runs `forward` on batches, in one thread that it owns.
+    """Runs `forward` on batches in a thread of its own.
 
-    forward: takes 1..max_batch_size items, returns one output per item, in their order.
-    deadline_s: a call that takes longer counts as hung, see `is_hung`; the thread cannot be stopped from inside.
+    forward: takes 1 to `max_batch_size` items and returns one output per item, in order.
+    max_wait_ms: maximum batching delay.
+    deadline_s: a longer call counts as hung, see `is_hung`. Its thread cannot be stopped.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Batcher(Generic[In, Out]):
         self._max_wait_s = max_wait_ms / 1000
         self._deadline_s = deadline_s
         self._queue: deque[_Waiting[In, Out]] = deque()
-        self._in_hand: list[_Waiting[In, Out]] = []
+        self._running: list[_Waiting[In, Out]] = []
         self._changed = threading.Condition()
         self._is_closed = False
         self._busy_since: float | None = None
@@ -69,9 +69,9 @@ class Batcher(Generic[In, Out]):
         self._thread.start()
 
     def submit(self, item: In) -> Future[BatchItem[Out]]:
-        """Hand in one item. The future ends with the model's own error where it fails on this item alone.
+        """Submits one item. If the model fails on this item alone, the future raises the model's error.
 
-        Raises ModelUnavailable when the batcher is closed or its thread has died.
+        Raises ModelUnavailable if the batcher is closed or its thread has died.
         """
         waiting: _Waiting[In, Out] = _Waiting(item, Future())
         with self._changed:
@@ -82,19 +82,19 @@ class Batcher(Generic[In, Out]):
         return waiting.future
 
     def close(self, timeout_s: float | None = None) -> None:
-        """Refuse new items, finish those handed in, end the thread; wait for that at most `timeout_s`."""
+        """Refuses new items, finishes the submitted ones, and waits for the thread to end, up to `timeout_s`."""
         with self._changed:
             self._is_closed = True
             self._changed.notify()
         self._thread.join(timeout_s)
 
     def seconds_busy(self) -> float:
-        """How long the model call in progress has taken so far; 0 when there is none."""
+        """Returns the duration of the current model call so far; 0 if there is none."""
         since = self._busy_since
         return 0.0 if since is None else time.monotonic() - since
 
     def is_hung(self, deadline_s: float | None = None) -> bool:
-        """Whether the model call in progress is over its deadline: only the end of the process helps then."""
+        """Whether the current model call has exceeded its deadline. Only exiting the process ends it."""
         return self.seconds_busy() > (self._deadline_s if deadline_s is None else deadline_s)
 
     def is_alive(self) -> bool:
@@ -109,7 +109,7 @@ class Batcher(Generic[In, Out]):
             self._fail_all(error)
 
     def _next_batch(self) -> list[_Waiting[In, Out]]:
-        """Wait for items and take the next batch; an empty one means that the work is over."""
+        """Waits for items and returns the next batch; an empty list once the batcher is closed and drained."""
         with self._changed:
             while not self._queue and not self._is_closed:
                 self._changed.wait()
@@ -122,13 +122,13 @@ class Batcher(Generic[In, Out]):
             return [self._queue.popleft() for _ in range(size)]
 
     def _process(self, batch: list[_Waiting[In, Out]]) -> None:
-        self._in_hand = [waiting for waiting in batch if waiting.future.set_running_or_notify_cancel()]
+        self._running = [waiting for waiting in batch if waiting.future.set_running_or_notify_cancel()]
         try:
-            if self._in_hand:
-                self._answer(self._in_hand)
-        except Exception as error:  # noqa: BLE001 - whatever the model raises belongs to the items, not to the thread
-            log.warning("batch_failed", batch_size=len(self._in_hand), error=repr(error))
-            self._answer_one_by_one(self._in_hand, error)
+            if self._running:
+                self._answer(self._running)
+        except Exception as error:  # noqa: BLE001 - a model error belongs to its items, not to the thread
+            log.warning("batch_failed", batch_size=len(self._running), error=repr(error))
+            self._answer_one_by_one(self._running, error)
 
     def _answer_one_by_one(self, batch: list[_Waiting[In, Out]], error: Exception) -> None:
         if len(batch) == 1:
@@ -148,14 +148,14 @@ class Batcher(Generic[In, Out]):
             self._busy_since = None
         model_ms = (time.monotonic() - started) * 1000
         if len(outputs) != len(batch):
-            raise ValueError(f"the model gave {len(outputs)} outputs for {len(batch)} items")
+            raise ValueError(f"the model returned {len(outputs)} outputs for {len(batch)} items")
         for waiting, output in zip(batch, outputs, strict=True):
             waiting.future.set_result(BatchItem(output, len(batch), model_ms))
 
     def _fail_all(self, error: BaseException) -> None:
         with self._changed:
             self._is_closed = True
-            left, self._queue = [*self._in_hand, *self._queue], deque()
+            left, self._queue = [*self._running, *self._queue], deque()
         for waiting in left:
             if not waiting.future.done():
                 failure = ModelUnavailable("The model stopped working on this worker.")

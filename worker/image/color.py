@@ -1,4 +1,4 @@
-"""From every pixel layout that files hold to plain 8-bit RGB in sRGB, on white where the picture is transparent."""
+"""Converts every pixel layout to 8-bit RGB in sRGB, with transparent images composited on white."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DEEP = frozenset({"I", "F"})
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """The loaded picture in mode RGB. Raises ImageUndecodable for pixels of 32 bits, whose range nobody states."""
+    """Returns the loaded image in mode RGB. Raises ImageUndecodable for 32-bit pixels, whose range is unspecified."""
     if image.mode in _DEEP:
         raise ImageUndecodable("The picture has 32-bit pixels: save it with 8 or 16 bits per channel.")
     if image.mode in _SIXTEEN_BIT:
@@ -29,15 +29,15 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _from_sixteen_bit(image: Image.Image) -> Image.Image:
-    # Pillow's own conversion cuts everything above 255 to white.
+    # Pillow's own conversion clips every value above 255 to white.
     pixels = np.asarray(image)
-    if isinstance(see_through := image.info.get("transparency"), int):
-        pixels = np.where(pixels == see_through, 0xFFFF, pixels)
+    if isinstance(transparent := image.info.get("transparency"), int):
+        pixels = np.where(pixels == transparent, 0xFFFF, pixels)
     return Image.fromarray((pixels >> 8).astype(np.uint8))
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    # White is what catalogues show behind cut-out products; black would read as a colour of the product.
+    # Catalogues show cut-out products on white; black could be taken for a colour of the product.
     picture = image.convert("RGBA")
     flat = Image.new("RGB", picture.size, "white")
     flat.paste(picture, mask=picture.getchannel("A"))
@@ -51,5 +51,5 @@ def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-        return image  # a broken profile is no reason to refuse the picture
+        return image  # an image with a broken profile is still usable
     return converted or image

@@ -1,8 +1,8 @@
-"""From a file's bytes to a picture, whatever the bytes are: this is where strangers' files meet C libraries.
+"""Decodes untrusted image files.
 
-Only known formats are opened, sizes are checked before any pixel is decoded, and whatever a decoder raises becomes
-one of our errors. JPEGs are decoded at a reduced size where the model needs no more: decoding and resizing
-1800 x 2400 to 224 then takes a third (textured) to a seventh (flat) of the CPU time.
+Only known formats are opened, sizes are checked before any pixel is decoded, and every decoder error becomes one of
+ours. JPEGs are decoded at a reduced size if the model needs no more: decoding and resizing 1800 x 2400 to 224 then
+takes a third (textured) to a seventh (flat) of the CPU time.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from core.settings import DecodeSettings
 from worker.image.color import to_rgb
 from worker.image.formats import format_of
 
-# Importing a plugin registers it with Pillow; the rest of Pillow's readers are never loaded.
+# Importing a plugin registers it with Pillow. Pillow's other readers are never loaded.
 _PLUGINS = (
     AvifImagePlugin,
     BmpImagePlugin,
@@ -44,8 +44,8 @@ _PLUGINS = (
     WebPImagePlugin,
 )
 
-# What Pillow, its plugins and the libraries below them are known to raise on broken files; `zlib`, `struct`, key and
-# index errors come from headers that point nowhere. MemoryError is not here: that is our machine's trouble.
+# Errors that Pillow, its plugins and their libraries raise on broken files; `zlib`, `struct`, key and index errors come
+# from headers with invalid offsets. MemoryError is not among them, because it is not the file's fault.
 _DECODER_ERRORS = (
     OSError,
     SyntaxError,
@@ -60,7 +60,7 @@ _DECODER_ERRORS = (
     BufferError,
     struct.error,
     zlib.error,
-    UserWarning,  # Pillow's doubts about a file, where a process turns warnings into errors
+    UserWarning,  # Pillow's warnings about a file, in a process that turns warnings into errors
 )
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -76,7 +76,7 @@ _SWAPPING = frozenset({5, 6, 7, 8})
 
 @dataclass(frozen=True)
 class Decoded:
-    """A picture, upright and in RGB, possibly at a reduced size.
+    """An upright RGB image, possibly at a reduced size.
 
     width, height: of the original after EXIF orientation, in pixels.
     format: JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF or HEIF.
@@ -89,10 +89,10 @@ class Decoded:
 
 
 def decode(data: bytes, limits: DecodeSettings, *, target: int | None = None) -> Decoded:
-    """Decode the first frame or page of a picture.
+    """Decodes the first frame or page of an image.
 
-    target: the longest side that the model will see, in pixels; a JPEG may then come out smaller than it is, but never
-    under twice that.
+    target: the longest side of the model's input, in pixels. A JPEG may then be decoded at a reduced size, but never
+    below twice the target.
     Raises UnsupportedMediaType, ImageTooLarge, ImageUndecodable.
     """
     name = format_of(data)
@@ -116,9 +116,9 @@ def decode(data: bytes, limits: DecodeSettings, *, target: int | None = None) ->
 
 @functools.cache
 def _prepare_pillow() -> None:
-    # Our own limits, checked once the header is read, stand in for Pillow's one fixed size and its warning on stderr.
+    # Our own limits, checked once the header is read, replace Pillow's fixed limit and its warning on stderr.
     Image.MAX_IMAGE_PIXELS = None
-    # Threads of its own would fight with ours for the cores; thumbnails may show something else than the picture.
+    # Decoder threads would compete with ours for cores. Thumbnails may differ from the image.
     pillow_heif.register_heif_opener(decode_threads=1, thumbnails=False)
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
@@ -131,15 +131,15 @@ def _check_size(width: int, height: int, limits: DecodeSettings) -> None:
 
 
 def _reduced(width: int, height: int, longest: int) -> tuple[int, int]:
-    """The size with this longest side; Pillow's `draft` then stays at or above it."""
+    """Returns the size with this longest side. Pillow's `draft` decodes at or above it."""
     factor = min(1.0, longest / max(width, height))
     return max(1, round(width * factor)), max(1, round(height * factor))
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8. After loading: PNG may hold it at the end, and TIFF is turned by Pillow then."""
+    """Returns the EXIF orientation, 1 to 8. Call it after loading: PNG may store it last, Pillow rotates TIFF then."""
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except _DECODER_ERRORS:  # a broken note about the camera is no reason to refuse the picture
+    except _DECODER_ERRORS:  # an image with broken metadata is still usable
         return 1
     return value if isinstance(value, int) else 1

@@ -1,4 +1,4 @@
-"""Bring a job's picture here, wherever its address points: the web, a caller's bucket, our own uploads."""
+"""Fetches a job's image from the web, a caller's bucket, or our own uploads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.storage.uploads import Storage
 
 
 class Fetcher:
-    """Fetches by scheme, each within the same limit of bytes. Thread-safe; the client is the caller's to close."""
+    """Fetches by scheme, with one byte limit for all. Thread-safe. The caller closes the client."""
 
     def __init__(self, settings: Settings, storage: Storage, client: GuardedClient) -> None:
         self._settings = settings
@@ -22,9 +22,9 @@ class Fetcher:
         self._s3 = LazyS3Client(lambda: make_s3_client(settings.s3))
 
     def fetch(self, address: str, *, is_upload: bool) -> Fetched:
-        """Fetch the file at the address.
+        """Fetches the file at the address.
 
-        is_upload: the address was made by our storage for this very job; never true for one that a caller wrote.
+        is_upload: whether our storage created the address for this job. Never true for a caller's address.
         Raises FetchBlocked, FetchFailed, FetchTimeout, NotFound, AccessDenied, ImageTooLarge, StorageUnavailable.
         """
         max_bytes = self._settings.fetch.max_bytes
@@ -44,8 +44,8 @@ class Fetcher:
         fetch = self._settings.fetch
         if address.scheme != "s3" or "s3" not in fetch.schemes:
             raise FetchBlocked(f"Addresses with the scheme {address.scheme} may not be fetched here.")
-        # The worker's own rights reach all uploads: without this, one owner could name another's file. Stores may take
-        # `a//b` and `a/../b` for other keys than they are written, so those must be allowed, too.
+        # The worker may read all uploads: without this check, one owner could name another's file. Stores may normalize
+        # `a//b` and `a/../b` to other keys, so the normalized key must be allowed, too.
         keys = {address.path, posixpath.normpath("/" + address.path).lstrip("/")}
         is_allowed = all(any(_covers(entry, address.host, key) for entry in fetch.allow_s3) for key in keys)
         if not is_allowed or any(self._is_in_uploads(address.host, key) for key in keys):
@@ -57,6 +57,6 @@ class Fetcher:
 
 
 def _covers(entry: str, bucket: str, key: str) -> bool:
-    """Whether an entry of `allow_s3` (`*`, `bucket` or `bucket/prefix`) holds for the key in the bucket."""
+    """Whether an entry of `allow_s3` (`*`, `bucket` or `bucket/prefix`) covers the key in the bucket."""
     allowed, _, prefix = entry.partition("/")
     return entry == "*" or (allowed == bucket and key.startswith(prefix))

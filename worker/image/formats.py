@@ -1,4 +1,4 @@
-"""What a file is, told by its first bytes. What a server or a file name claims does not matter, the bytes do."""
+"""Detects a file's format by its first bytes. Content types and file names are ignored."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _MARKUP = re.compile(rb"<(svg|!doctype|html|head|body|\?xml|!--)", re.IGNORECASE
 
 
 def format_of(data: bytes) -> str:
-    """Pillow's name of the file's format, one of JPEG, PNG, GIF, BMP, TIFF, WEBP, AVIF, HEIF.
+    """Returns Pillow's name of the format: JPEG, PNG, GIF, BMP, TIFF, WEBP, AVIF or HEIF.
 
-    Raises ImageUndecodable for an empty file and UnsupportedMediaType for everything that is none of these.
+    Raises ImageUndecodable for an empty file and UnsupportedMediaType for any other format.
     """
     if not data:
         raise ImageUndecodable("The file is empty: check the address or upload the picture again.")
@@ -50,7 +50,7 @@ def format_of(data: bytes) -> str:
 
 
 def _box_format(data: bytes) -> str:
-    """AVIF and HEIC share the box format of MP4; the brands of the first box tell them apart (ISO 14496-12)."""
+    """AVIF and HEIC share MP4's box format and differ in the brands of the first box (ISO 14496-12)."""
     size = min(int.from_bytes(data[:4], "big"), 256)
     brands = {data[8:12], *(data[at : at + 4] for at in range(16, size, 4))}
     if brands & _AVIF_BRANDS:
@@ -67,4 +67,4 @@ def _described(data: bytes) -> str:
     start = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n")
     if _MARKUP.match(start):
         return "an SVG drawing" if b"<svg" in start.lower() else "a web page or XML, not a picture"
-    return "in no picture format that is known here"
+    return "in an unknown format"
