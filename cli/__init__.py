@@ -1,0 +1,1 @@
+"""The `enrich` command and the client that its subcommands use."""

@@ -1,4 +1,4 @@
-"""The record that all processes share: settings, tables, the state machine, the queue, storage, safe fetching.
+"""Code that all processes share: settings, errors, database, jobs and their queue, storage, networking, telemetry.
 
-Imports nothing of ours; `api`, `worker` and `dispatcher` all stand on it.
+Imports no other package of this project; `api`, `worker`, `dispatcher` and `cli` import it.
 """

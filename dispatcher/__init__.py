@@ -1,4 +1,4 @@
-"""What must always run beside the workers, as one plain process: the sweeper, and whatever else has to be made good.
+"""The dispatcher: a plain process that always runs beside the workers. Delivers webhooks, sweeps, purges, exports gauges.
 
-No Celery tasks, no torch. Imports `jobs` only.
+No Celery tasks and no torch. Imports `core` only.
 """

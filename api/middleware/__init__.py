@@ -1,0 +1,1 @@
+"""What every request passes: request ids, tracing, keys and scopes, rate limits, problem documents."""

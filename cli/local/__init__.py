@@ -1,4 +1,4 @@
-"""The one-machine mode: a real Postgres and a real Redis from Python wheels, and the processes around them.
+"""Runs the whole service on one machine, with a real Postgres and a real Redis from Python wheels.
 
-Nothing here is imported by production processes; it needs the extra `embedded`.
+Production processes do not import this package. It requires the extra `embedded`.
 """

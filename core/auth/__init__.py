@@ -1,0 +1,1 @@
+"""API keys: created, verified, listed and revoked."""

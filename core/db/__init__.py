@@ -1,0 +1,1 @@
+"""Postgres: connections, tables, migrations, pagination, notifications."""

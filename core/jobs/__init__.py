@@ -1,0 +1,1 @@
+"""Jobs: submission, state machine, queries, retries, quotas, and the queue."""

@@ -1,0 +1,1 @@
+"""Uploaded images, in a folder or in S3."""

@@ -1,0 +1,1 @@
+"""Webhook delivery: claiming due deliveries, sending them, recording outcomes."""

@@ -1,0 +1,1 @@
+"""The captioner: network, decoding, and the wording of display names."""

@@ -1,0 +1,1 @@
+"""Catalogues, photos and drawn images as training data; options of a run."""

@@ -1,0 +1,1 @@
+"""Joining trained bundles: companions and model soups."""

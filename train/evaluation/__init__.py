@@ -1,0 +1,1 @@
+"""Figures of a bundle: accuracy, calibration, confidence intervals, reports, model cards."""

@@ -1,0 +1,1 @@
+"""Heads fitted on a finished network: calibration, in_domain, photos."""

@@ -1,0 +1,1 @@
+"""Drawn data and tiny bundles for smoke runs and tests."""

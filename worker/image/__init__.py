@@ -1,0 +1,1 @@
+"""From an address to pixels: fetching, decoding, colour, preprocessing."""

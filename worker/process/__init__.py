@@ -1,0 +1,1 @@
+"""The worker as a process: shutdown, watchdog, memory, isolation, database retries."""

@@ -1,0 +1,1 @@
+"""Alembic migrations; each release runs on the schema of the next one, too."""
