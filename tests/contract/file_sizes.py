@@ -1,4 +1,7 @@
-"""`make check`: files and folders stay small enough to read. Files have fewer than 400 lines, folders at most 15 files."""
+"""`make check`: files and folders stay small enough to read.
+
+Files have fewer than 400 lines, and folders at most 15 Python files.
+"""
 
 from __future__ import annotations
 
