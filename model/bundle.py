@@ -169,16 +169,16 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
 def _load_captioner(folder: Path, digests: Mapping[str, str]) -> CaptionerParts:
     for file in CAPTIONER:
         _check_digest(folder / file, digests[file])
-    weights, described, tokenizer = (folder / file for file in CAPTIONER)
+    weights, description, tokenizer = (folder / file for file in CAPTIONER)
     halves = load_file(weights)
     tensors = {name: tensor.float() for name, tensor in halves.items()}
-    return CaptionerParts.from_json(_read_json(described), tensors, _read_text(tokenizer))
+    return CaptionerParts.from_json(_read_json(description), tensors, _read_text(tokenizer))
 
 
 def _save_captioner(captioner: CaptionerParts, folder: Path) -> None:
-    weights, described, tokenizer = (folder / file for file in CAPTIONER)
+    weights, description, tokenizer = (folder / file for file in CAPTIONER)
     _save_weights(captioner.weights, weights)
-    described.write_text(json.dumps(captioner.to_json(), ensure_ascii=False) + "\n", encoding="utf-8")
+    description.write_text(json.dumps(captioner.to_json(), ensure_ascii=False) + "\n", encoding="utf-8")
     tokenizer.write_text(captioner.tokenizer, encoding="utf-8")
 
 

@@ -18,9 +18,9 @@ from model.answer import Answer, make_answer
 from model.bundle import Bundle, BundleError, load_bundle
 from model.captions.captioner import Captioner, StructuredCaptioner
 from model.nets.cores import available_cores
-from model.nets.folding import served
+from model.nets.folding import prepare_for_serving
 from model.nets.network import DOMAIN
-from model.nets.traced import TracedNetwork, traced
+from model.nets.traced import TracedNetwork, trace_network
 from model.preprocessing import Pixels, fit, stack, to_input
 from model.scoring import predictions_from, scores_from
 
@@ -33,8 +33,10 @@ class Predictor:
     def __init__(self, bundle: Bundle, device: torch.device, captioner: Captioner | None = None) -> None:
         self.bundle = bundle
         self.device = device
-        self._captioner = captioner or captioner_of(bundle, device)
-        self._network = traced(served(bundle.network(), bundle.size).to(device), bundle.size, device)
+        self._captioner = captioner or make_captioner(bundle, device)
+        self._network = trace_network(
+            prepare_for_serving(bundle.network(), bundle.size).to(device), bundle.size, device
+        )
 
     @classmethod
     def load(
@@ -54,7 +56,7 @@ class Predictor:
         torch.set_num_threads(max(1, min(threads or cores, cores)))
         chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         bundle, on = load_bundle(folder), torch.device(chosen)
-        return cls(bundle, on, captioner_of(bundle, on, caption_budget_ms))
+        return cls(bundle, on, make_captioner(bundle, on, caption_budget_ms))
 
     @property
     def is_traced(self) -> bool:
@@ -75,7 +77,7 @@ class Predictor:
         self._check(batch)
         with torch.inference_mode():
             images = to_input(stack(batch).to(self.device), self.bundle.mean, self.bundle.std)
-            logits, feature_map = self._network.see(images)
+            logits, feature_map = self._network.forward_with_features(images)
             scores = scores_from(logits, self.bundle.taxonomy, self.bundle.calibration, self.bundle.photo_factor)
             domain = logits.get(DOMAIN)
             predictions = predictions_from(scores, self.bundle.taxonomy, self.bundle.calibration, domain)
@@ -109,15 +111,15 @@ class Predictor:
                 raise ValueError(f"expected uint8 {shape}, got {array.dtype} {array.shape}")
 
 
-def captioner_of(bundle: Bundle, device: torch.device, budget_ms: float = CAPTION_BUDGET_MS) -> Captioner:
+def make_captioner(bundle: Bundle, device: torch.device, budget_ms: float = CAPTION_BUDGET_MS) -> Captioner:
     """The bundle's own captioner; structured text where it has none, or no time."""
     if bundle.captioner is None or budget_ms <= 0:
         return StructuredCaptioner(bundle.taxonomy.levels)
     from model.captions.writer import (
-        WritingCaptioner,  # transformers takes seconds to import; most of our processes have no use
+        DecoderCaptioner,  # transformers takes seconds to import; most of our processes have no use
     )
 
     try:
-        return WritingCaptioner(bundle.captioner, bundle.taxonomy, device, budget_ms / 1000)
+        return DecoderCaptioner(bundle.captioner, bundle.taxonomy, device, budget_ms / 1000)
     except (RuntimeError, ValueError, KeyError) as error:
         raise BundleError(f"the bundle's captioner does not fit together: {error!r}") from error

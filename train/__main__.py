@@ -18,9 +18,9 @@ from train.data.options import Options
 from train.engine.allocator import keep_freed_memory
 from train.engine.checkpoint import load_average, load_options
 from train.engine.loop import train
-from train.engine.processes import joined
-from train.evaluation.card import origin_of
-from train.evaluation.tables import text_of
+from train.engine.processes import join_processes
+from train.evaluation.card import read_origin
+from train.evaluation.tables import format_report
 from train.export import export
 from train.synthetic import smoke
 
@@ -34,7 +34,9 @@ DataSet = click.Path(path_type=Path, exists=True)
 @click.option(
     "--config", type=ExistingFile, is_eager=True, expose_value=False, callback=read_config, help="A TOML file of these."
 )
-@click.option("--data", type=DataSet, help="Catalogue: a folder with styles.csv, or a CSV file; see README.")
+@click.option(
+    "--data", type=DataSet, help="Catalogue: a folder with styles.csv, or a CSV file; see docs/model/training.md."
+)
 @click.option("--photos", type=ExistingFolder, help="People's own photos: photos.csv with images.zip. May be left out.")
 @click.option("--taxonomy", type=ExistingFile, help="The heads and their values.  [default: counted from the rows]")
 @click.option("--photo-labels", type=ExistingFile, help="Which values fit each label of the photos, for a taxonomy.")
@@ -79,7 +81,7 @@ def main(
 ) -> None:
     keep_freed_memory()
     torch.set_num_threads(1 if is_smoke else threads or available_cores())  # a tiny network gains nothing from a second
-    text = smoke.ORIGIN if is_smoke else origin_of(origin)
+    text = smoke.ORIGIN if is_smoke else read_origin(origin)
     if is_smoke:
         options = smoke.smoke_options(out)
     elif resume or export_only:
@@ -89,14 +91,14 @@ def main(
     else:
         options = Options(out=out, **given, **table_settings(context, columns))
     dataset = load_dataset(options, None if is_smoke else cache)
-    with joined() as processes:
+    with join_processes() as processes:
         if export_only:
             weights = load_average(out)
         else:
             weights = train(options, dataset, processes, is_resumed=resume).cpu().state_dict()
     if processes.is_first:
         for report in export(options, dataset, weights, bundle or out / "bundle", (name, version), text):
-            print(text_of(report), end="\n\n")
+            print(format_report(report), end="\n\n")
 
 
 if __name__ == "__main__":

@@ -14,16 +14,16 @@ import torch
 
 from model.bundle import load_bundle
 from model.nets.cores import available_cores
-from train.captions.caption_rivals import captioner_of, examples, rival_names, rivals_text
+from train.captions.caption_rivals import decoder_captioner, examples, format_rivals, rival_names
 from train.captions.captions import load_split
 from train.data.catalogue import read_catalogue
 from train.evaluation.caption_evaluator import (
     MODES,
     caption_names,
-    measure,
+    load_references,
     retrieval,
+    score_names,
     structured_names,
-    subject_of,
 )
 
 
@@ -44,29 +44,29 @@ def main(
     if given.captioner is None:
         raise click.ClickException(f"{bundle.name} has no captioner")
     items = read_catalogue(data)
-    subject, cleaner = subject_of(given, items, [])
+    references, cleaner = load_references(given, items, [])
     train, rows = (load_split(given, data, items, name, cleaner, cache) for name in ("train", split))
-    subject, _ = subject_of(given, items, rows.items)
-    captioner = captioner_of(given)
+    references, _ = load_references(given, items, rows.items)
+    captioner = decoder_captioner(given)
     answers = {mode: made for mode, (_, made) in structured_names(given, rows.pixels).items()}
     names = rival_names(given, captioner, train, rows)
     for folder in ablations:
-        other = captioner_of(load_bundle(folder))
+        other = decoder_captioner(load_bundle(folder))
         names |= {
             f"{folder.parent.name}, {mode}": caption_names(other, rows.copies[0], answers[mode]) for mode in MODES
         }
     figures = {
-        rival: measure(subject, made, answers["served" if rival.endswith("served") else "all_answered"])
+        rival: score_names(references, made, answers["served" if rival.endswith("served") else "all_answered"])
         for rival, made in names.items()
     }
     report = {
         "rivals": figures,
-        "retrieval": {bundle.parent.name: retrieval(subject, captioner, rows.copies[0], answers["all_answered"])},
+        "retrieval": {bundle.parent.name: retrieval(references, captioner, rows.copies[0], answers["all_answered"])},
     }
     for folder in ablations:
-        other = captioner_of(load_bundle(folder))
-        report["retrieval"][folder.parent.name] = retrieval(subject, other, rows.copies[0], answers["all_answered"])
-    print(rivals_text(report), examples(subject, names), sep="\n\n")
+        other = decoder_captioner(load_bundle(folder))
+        report["retrieval"][folder.parent.name] = retrieval(references, other, rows.copies[0], answers["all_answered"])
+    print(format_rivals(report), examples(references, names), sep="\n\n")
     if json_file:
         json_file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 

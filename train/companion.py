@@ -19,11 +19,11 @@ from model.bundle import load_bundle
 from model.nets.cores import available_cores
 from train.captions.captions import save_with_captions
 from train.data.options import Options
-from train.ensemble.companion import join, splits_of, with_share
+from train.ensemble.companion import fit_share, join, validation_splits
 from train.ensemble.model_soup import greedy_soup
-from train.evaluation.card import origin_of
+from train.evaluation.card import read_origin
 from train.evaluation.domain_evaluator import PICTURES
-from train.evaluation.tables import text_of
+from train.evaluation.tables import format_report
 from train.export import measure_and_save
 from train.heads.calibration import calibrate
 
@@ -64,16 +64,16 @@ def main(
     torch.set_num_threads(available_cores())
     options = Options(out=out, data=data, photos=photos, photo_labels=photo_labels)
     leader = load_bundle(first)
-    val, own = splits_of(leader, options, cache)
+    val, own = validation_splits(leader, options, cache)
     others = [load_bundle(folder) for folder in seconds]
     try:
         second = greedy_soup(others, val) if len(others) > 1 else others[0]
         joined = dataclasses.replace(join(leader, second), version=version)
     except ValueError as error:
         raise click.ClickException(str(error)) from error
-    calibrated = calibrate(with_share(joined, val), val, own, options)
-    for report in measure_and_save(calibrated, options, pictures, out, origin_of(origin)):
-        print(text_of(report), end="\n\n")
+    calibrated = calibrate(fit_share(joined, val), val, own, options)
+    for report in measure_and_save(calibrated, options, pictures, out, read_origin(origin)):
+        print(format_report(report), end="\n\n")
     if leader.captioner:
         save_with_captions(load_bundle(out), leader.captioner, data, out, cache)
 

@@ -10,13 +10,13 @@ import torch
 
 from model.bundle import BundleError, load_bundle
 from model.nets.cores import available_cores
-from train.data.catalogue import trained_on
+from train.data.catalogue import count_training_values
 from train.data.config import columns_from
-from train.evaluation.caption_tables import captions_text
-from train.evaluation.domain_evaluator import PICTURES, judge_domain
-from train.evaluation.evaluator import judge_closely
+from train.evaluation.caption_tables import format_captions
+from train.evaluation.domain_evaluator import PICTURES, evaluate_domain
+from train.evaluation.evaluator import evaluate_with_predictions
 from train.evaluation.report import write_report
-from train.evaluation.tables import text_of
+from train.evaluation.tables import format_report
 
 
 @click.command(help=__doc__)
@@ -48,17 +48,21 @@ def main(
     try:
         loaded = load_bundle(bundle)
         if is_domain or data is None:
-            report, evidence = judge_domain(loaded, PICTURES), None
+            report, evaluated = evaluate_domain(loaded, PICTURES), None
         else:
-            report, evidence = judge_closely(loaded, data, split, columns_from(columns), photo_labels)
+            report, evaluated = evaluate_with_predictions(loaded, data, split, columns_from(columns), photo_labels)
     except (BundleError, ValueError, FileNotFoundError) as error:
         raise click.ClickException(str(error)) from error
-    print(text_of(report))
+    print(format_report(report))
     if report.get("captions"):
-        print(captions_text(report["captions"]), sep="\n\n")
-    if folder and evidence and data:
-        trained = {} if report["kind"] == "photos" else trained_on(data, loaded.taxonomy.values, columns_from(columns))
-        print(f"\nreport: {write_report(folder, report, evidence, trained)}")
+        print(format_captions(report["captions"]), sep="\n\n")
+    if folder and evaluated and data:
+        trained = (
+            {}
+            if report["kind"] == "photos"
+            else count_training_values(data, loaded.taxonomy.values, columns_from(columns))
+        )
+        print(f"\nreport: {write_report(folder, report, evaluated, trained)}")
     if json_file:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -17,11 +17,11 @@ from train.data.distillation import FEATURES
 from train.data.options import Options
 from train.data.words import WORD_HEAD
 from train.evaluation.card import write_card
-from train.evaluation.domain_evaluator import PICTURES, judge_domain
-from train.evaluation.evaluator import judge
+from train.evaluation.domain_evaluator import PICTURES, evaluate_domain
+from train.evaluation.evaluator import evaluate
 from train.heads.calibration import calibrate
 from train.heads.domain import fit_domain
-from train.heads.photo_head import photo_head
+from train.heads.photo_head import fit_photo_head
 
 
 def export(
@@ -48,10 +48,10 @@ def measure_and_save(
     """Write the bundle with its figures on both sets' val and test and on `pictures` drawn ones of each other kind."""
     reports = []
     for split in ("val", "test"):
-        reports.append(judge(bundle, options.data, split, options.columns))
+        reports.append(evaluate(bundle, options.data, split, options.columns))
         if options.photos:
-            reports.append(judge(bundle, options.photos, split, labels=options.photo_labels))
-    reports.append(judge_domain(bundle, pictures))
+            reports.append(evaluate(bundle, options.photos, split, labels=options.photo_labels))
+    reports.append(evaluate_domain(bundle, pictures))
     metrics = {f"{report['kind']}/{report['split']}": report for report in reports}
     bundle = dataclasses.replace(bundle, metrics=metrics, card=write_card(bundle, reports, origin))
     save_bundle(bundle, folder)
@@ -69,7 +69,7 @@ def uncalibrated(
     trained.load_state_dict(weights)
     trained.eval()
     auxiliary = tuple(f"heads.{level}." for level in taxonomy.derived)
-    fitted = photo_head(trained, dataset) | fit_domain(trained, dataset, options.others)
+    fitted = fit_photo_head(trained, dataset) | fit_domain(trained, dataset, options.others)
     served = {name: tensor for name, tensor in weights.items() if not name.startswith(auxiliary)}
     return Bundle(
         name=identity[0],

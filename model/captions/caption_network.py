@@ -74,7 +74,7 @@ class CaptionNetwork(nn.Module):
         for table in (self.words, self.positions, *self.answers):
             nn.init.normal_(table.weight, std=0.02)
 
-    def look(self, feature_map: torch.Tensor) -> torch.Tensor:
+    def encode_image(self, feature_map: torch.Tensor) -> torch.Tensor:
         """The visual tokens, N x queries x width, of feature maps, N x features x h x w."""
         rows = feature_map.flatten(2).transpose(1, 2)
         normed: torch.Tensor = self.into_norm(self.into(rows)) + self.place
@@ -93,7 +93,7 @@ class CaptionNetwork(nn.Module):
         """N x embedding, of length 1."""
         return functional.normalize(self.image_out(self.image_pool(visual)[:, 0]).float(), dim=-1)
 
-    def read(self, words: torch.Tensor, cache: EncoderDecoderCache | None = None, seen: int = 0) -> torch.Tensor:
+    def encode_text(self, words: torch.Tensor, cache: EncoderDecoderCache | None = None, seen: int = 0) -> torch.Tensor:
         """Unimodal states, N x words x width, of N x words tokens that stand after `seen` others in the cache."""
         at = torch.arange(seen, seen + words.shape[1], device=words.device)
         states: torch.Tensor = self.dropout(self.words(words) + self.positions(at))
@@ -107,7 +107,7 @@ class CaptionNetwork(nn.Module):
         picked = self.text_norm(states[torch.arange(len(words), device=words.device), ends])
         return functional.normalize(self.text_out(picked).float(), dim=-1)
 
-    def tell(
+    def decode(
         self, states: torch.Tensor, memory: torch.Tensor, cache: EncoderDecoderCache | None = None
     ) -> torch.Tensor:
         """Logits of the word after each state, N x words x vocabulary."""
@@ -117,7 +117,7 @@ class CaptionNetwork(nn.Module):
         return logits
 
 
-def network_of(parts: CaptionerParts) -> CaptionNetwork:
+def load_network(parts: CaptionerParts) -> CaptionNetwork:
     """A bundle's captioner in evaluation mode. Raises RuntimeError where the weights do not fit the sizes."""
     network = CaptionNetwork(parts.sizes)
     network.load_state_dict(parts.weights)
@@ -129,12 +129,12 @@ def new_cache() -> EncoderDecoderCache:
     return EncoderDecoderCache(DynamicCache(), DynamicCache())
 
 
-def keep_rows(cache: EncoderDecoderCache, rows: torch.Tensor) -> None:
+def select_rows(cache: EncoderDecoderCache, rows: torch.Tensor) -> None:
     """Reorder or thin out the batch a cache belongs to."""
     cache.batch_select_indices(rows)
 
 
-def unpadded(tokens: Sequence[int]) -> list[int]:
+def strip_control_tokens(tokens: Sequence[int]) -> list[int]:
     """A row's words: without control tokens."""
     return [token for token in tokens if token not in (PAD, BEGIN, END)]
 

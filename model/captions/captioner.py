@@ -68,7 +68,7 @@ PAIRS = frozenset(
 )
 """Last words that stay in the plural: one article is a pair, or a set."""
 
-SPELLED = {
+IRREGULAR = {
     "Kurtis": "Kurti",
     "Multi": "Multicoloured",
     "Scarves": "Scarf",
@@ -86,14 +86,14 @@ def name_from(predictions: Mapping[str, Prediction], levels: Sequence[str] = TRE
     if category is None:
         return None
     noun = singular(category)
-    parts = [sure.get("gender"), SPELLED.get(sure.get("baseColour", ""), sure.get("baseColour")), sure.get("usage")]
+    parts = [sure.get("gender"), IRREGULAR.get(sure.get("baseColour", ""), sure.get("baseColour")), sure.get("usage")]
     return " ".join([part for part in parts if part and part not in noun.split()] + [noun])
 
 
 def singular(category: str) -> str:
     """A category as one article's name: Dresses to Dress, Watches to Watch, Jeans to Jeans."""
-    if category in SPELLED:
-        return SPELLED[category]
+    if category in IRREGULAR:
+        return IRREGULAR[category]
     *before, last = category.split()
     return " ".join([*before, last if last in PAIRS else _singular_word(last)])
 

@@ -18,9 +18,9 @@ import torch
 
 from model.captions.caption_network import (
     CaptionNetwork,
-    keep_rows,
     new_cache,
-    unpadded,
+    select_rows,
+    strip_control_tokens,
 )
 from model.captions.caption_parts import BEGIN, END, PAD
 from model.captions.lexicon import WordMasks
@@ -28,11 +28,11 @@ from model.captions.lexicon import WordMasks
 Words = list[list[int]]
 
 
-class OutOfTime(RuntimeError):
+class CaptionTimeout(RuntimeError):
     """The names were not finished within the time given."""
 
 
-class _Rules:
+class _DecodingState:
     """Which token each row may say next, what it has said, and what details are worth. One row per name in progress."""
 
     def __init__(self, masks: WordMasks | None, places: torch.Tensor, network: CaptionNetwork) -> None:
@@ -46,31 +46,31 @@ class _Rules:
         self._rarity = network.rarity[places[:, -1]] if masks else torch.zeros(len(places), size, device=places.device)
         self._details = torch.zeros(len(places), dtype=torch.long, device=places.device)
 
-    def open_to(self, previous: torch.Tensor, step: int) -> torch.Tensor:
+    def allowed_tokens(self, previous: torch.Tensor, step: int) -> torch.Tensor:
         """N x tokens: what may be said after `previous` (N). Some token always may: the answered type's own name."""
         if self._masks is None:
             return self._allowed
-        open_to = self._allowed & ~self._said & ~self._masks.follows[previous]
+        allowed = self._allowed & ~self._said & ~self._masks.forbidden_after[previous]
         if step == self._last:
-            open_to &= self._masks.nouns | self._has_noun[:, None]
-        open_to[:, END] = self._has_noun
-        return open_to
+            allowed &= self._masks.nouns | self._has_noun[:, None]
+        allowed[:, END] = self._has_noun
+        return allowed
 
-    def gains(self, logits: torch.Tensor, previous: torch.Tensor, step: int) -> torch.Tensor:
+    def token_scores(self, logits: torch.Tensor, previous: torch.Tensor, step: int) -> torch.Tensor:
         """N x tokens: what each next token adds to the score, minus infinity where it may not be said."""
         chances = torch.log_softmax(logits, dim=1)
         is_wanted = (chances > math.log(self._sizes.detail_chance)) & (self._details < self._sizes.details)[:, None]
         worth = torch.where(is_wanted, chances + self._sizes.detail * self._rarity, chances)
-        return worth.masked_fill_(~self.open_to(previous, step), -torch.inf)
+        return worth.masked_fill_(~self.allowed_tokens(previous, step), -torch.inf)
 
-    def say(self, tokens: torch.Tensor) -> None:
+    def append(self, tokens: torch.Tensor) -> None:
         self._details += self._rarity.gather(1, tokens[:, None])[:, 0] > 0
         self._said.scatter_(1, tokens[:, None], True)
         if self._masks is not None:
-            self._said |= self._masks.bars[tokens]
+            self._said |= self._masks.excludes[tokens]
             self._has_noun |= self._masks.nouns[tokens]
 
-    def keep(self, rows: torch.Tensor) -> None:
+    def select_rows(self, rows: torch.Tensor) -> None:
         self._said, self._has_noun, self._allowed = self._said[rows], self._has_noun[rows], self._allowed[rows]
         self._rarity, self._details = self._rarity[rows], self._details[rows]
 
@@ -81,28 +81,28 @@ def greedy(
     visual: torch.Tensor,
     places: torch.Tensor,
     masks: WordMasks | None,
-    ends_at: float | None = None,
+    deadline: float | None = None,
 ) -> Words:
     """Each row's likeliest next word, until all have ended. Without `masks` nothing is forbidden.
 
-    ends_at: by time.monotonic(); raises OutOfTime when it has passed and some names are unfinished.
+    deadline: by time.monotonic(); raises CaptionTimeout when it has passed and some names are unfinished.
     """
-    memory, cache, rules = network.memory(visual, places), new_cache(), _Rules(masks, places, network)
+    memory, cache, state = network.memory(visual, places), new_cache(), _DecodingState(masks, places, network)
     previous = torch.full((len(visual),), BEGIN, device=visual.device)
     has_ended = torch.zeros_like(previous, dtype=torch.bool)
     written = []
     for step in range(network.sizes.max_tokens):
-        if ends_at is not None and time.monotonic() > ends_at:
-            raise OutOfTime(f"only {step} words in the time given")
-        logits = network.tell(network.read(previous[:, None], cache, step), memory, cache)[:, 0]
-        chosen = rules.gains(logits, previous, step).argmax(dim=1)
+        if deadline is not None and time.monotonic() > deadline:
+            raise CaptionTimeout(f"only {step} words in the time given")
+        logits = network.decode(network.encode_text(previous[:, None], cache, step), memory, cache)[:, 0]
+        chosen = state.token_scores(logits, previous, step).argmax(dim=1)
         previous = torch.where(has_ended, PAD, chosen)
-        rules.say(previous)
+        state.append(previous)
         written.append(previous)
         has_ended |= previous == END
         if bool(has_ended.all()):
             break
-    return [unpadded(row) for row in torch.stack(written, dim=1).tolist()]
+    return [strip_control_tokens(row) for row in torch.stack(written, dim=1).tolist()]
 
 
 @torch.inference_mode()
@@ -117,27 +117,34 @@ def beam(
     """The best of `width` names per row by log-likelihood over length ** `length_power`."""
     count, size = len(visual), network.sizes.vocabulary
     rows = torch.arange(count, device=visual.device).repeat_interleave(width)
-    memory, cache, rules = network.memory(visual, places)[rows], new_cache(), _Rules(masks, places[rows], network)
+    memory, cache, state = (
+        network.memory(visual, places)[rows],
+        new_cache(),
+        _DecodingState(masks, places[rows], network),
+    )
     tokens = torch.full((count * width, 1), BEGIN, device=visual.device)
     scores = torch.full((count, width), -torch.inf, device=visual.device)
     scores[:, 0] = 0.0  # all beams begin alike: only one of them may go on
     has_ended = torch.zeros(count * width, dtype=torch.bool, device=visual.device)
     for step in range(network.sizes.max_tokens):
-        logits = network.tell(network.read(tokens[:, -1:], cache, step), memory, cache)[:, 0]
-        gains = rules.gains(logits, tokens[:, -1], step)
-        gains[has_ended] = -torch.inf
-        gains[has_ended, PAD] = 0.0  # an ended name goes on as it is, at no cost
-        best = (scores[:, :, None] + gains.view(count, width, size)).view(count, -1).topk(width, dim=1)
+        logits = network.decode(network.encode_text(tokens[:, -1:], cache, step), memory, cache)[:, 0]
+        scored = state.token_scores(logits, tokens[:, -1], step)
+        scored[has_ended] = -torch.inf
+        scored[has_ended, PAD] = 0.0  # an ended name goes on as it is, at no cost
+        best = (scores[:, :, None] + scored.view(count, width, size)).view(count, -1).topk(width, dim=1)
         scores, parents = best.values, best.indices // size
         kept = (parents + torch.arange(count, device=visual.device)[:, None] * width).flatten()
         said = (best.indices % size).flatten()
-        keep_rows(cache, kept)
-        rules.keep(kept)
-        rules.say(said)
+        select_rows(cache, kept)
+        state.select_rows(kept)
+        state.append(said)
         tokens = torch.cat([tokens[kept], said[:, None]], dim=1)
         has_ended = has_ended[kept] | (said == END)
         if bool(has_ended.all()):
             break
     lengths = (tokens > END).sum(dim=1).clamp(min=1).view(count, width)
     winners = (scores / lengths**length_power).argmax(dim=1)
-    return [unpadded(row[winner]) for row, winner in zip(tokens.view(count, width, -1).tolist(), winners, strict=True)]
+    return [
+        strip_control_tokens(row[winner])
+        for row, winner in zip(tokens.view(count, width, -1).tolist(), winners, strict=True)
+    ]

@@ -119,14 +119,16 @@ class WordMasks:
         self._allowed = {name: self._table(lexicon, taxonomy, name, ids, known) for name in lexicon.attributes}
         self.nouns = _marked([ids[word] for word in lexicon.nouns if word in ids], size)
         self.category = ids[CATEGORY]
-        self.follows = self._follow_table(taxonomy, ids)
-        self.bars = torch.zeros(size, size, dtype=torch.bool)
+        self.forbidden_after = self._forbidden_table(taxonomy, ids)
+        self.excludes = torch.zeros(size, size, dtype=torch.bool)
         for first, second in lexicon.apart:
-            self.bars[ids[first], ids[second]] = self.bars[ids[second], ids[first]] = True
+            self.excludes[ids[first], ids[second]] = self.excludes[ids[second], ids[first]] = True
 
     def to(self, device: torch.device) -> WordMasks:
         self._allowed = {name: table.to(device) for name, table in self._allowed.items()}
-        self.nouns, self.follows, self.bars = (table.to(device) for table in (self.nouns, self.follows, self.bars))
+        self.nouns, self.forbidden_after, self.excludes = (
+            table.to(device) for table in (self.nouns, self.forbidden_after, self.excludes)
+        )
         return self
 
     def places(self, answers: Sequence[Mapping[str, str | None]]) -> torch.Tensor:
@@ -149,7 +151,7 @@ class WordMasks:
             table[:, ids[word]] = torch.tensor([lexicon.agrees(word, name, value) for value in (*values, None)])
         return table
 
-    def _follow_table(self, taxonomy: Taxonomy, ids: Mapping[str, int]) -> torch.Tensor:
+    def _forbidden_table(self, taxonomy: Taxonomy, ids: Mapping[str, int]) -> torch.Tensor:
         """tokens x tokens: True where the second may not follow the first, because they would read as a value."""
         table = torch.zeros(self._size, self._size, dtype=torch.bool)
         for parts in phrases_of(value for rows in taxonomy.values.values() for value in rows):

@@ -56,7 +56,7 @@ VARIANTS = {
 }
 """Other spellings of one word."""
 
-FEWER = (
+NORMALIZATIONS = (
     (re.compile(r"[’`´]"), "'"),
     (re.compile(r"'s\b|s'(?=\s|$)|'"), " "),
     (re.compile(r"\bt[ -]?shirt(s?)\b"), r" t-shirt\1 "),
@@ -74,16 +74,16 @@ _WORD = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 def words_of_name(name: str, phrases: Mapping[tuple[str, ...], str] | None = None) -> list[str]:
     """A name's words in order, in one spelling and number; `phrases` (see `phrases_of`) are joined into one word."""
     text = name.lower()
-    for pattern, replacement in FEWER:
+    for pattern, replacement in NORMALIZATIONS:
         text = pattern.sub(replacement, text)
-    words = [one_form(word) for word in _WORD.findall(text)]
+    words = [normalize_word(word) for word in _WORD.findall(text)]
     return join_phrases(words, phrases) if phrases else words
 
 
-def one_form(word: str) -> str:
+def normalize_word(word: str) -> str:
     """The form in which a word is kept: a garment in the singular, a pair in the plural."""
     word = VARIANTS.get(word, word)
-    if word.isdigit() or len(word) < 4 or word in KEPT:
+    if word.isdigit() or len(word) < 4 or word in INVARIANT:
         return word
     if (plural := f"{word}s") in _PAIRS_LOWER:
         return plural
@@ -125,7 +125,7 @@ def text_of(words: Sequence[str], category: str | None = None) -> str:
 
 
 _PAIRS_LOWER = frozenset(word.lower() for word in PAIRS)
-KEPT = frozenset(
+INVARIANT = frozenset(
     {"men", "women", "boys", "girls", "kids", "sports", "lotus", "canvas", "mens", "stripes", "series", "sneakers"}
     | {"ballerinas", "wedges", "pumps", "loafers", "boots", "slippers", "floaters", "toes", "capris"}
 )

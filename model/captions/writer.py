@@ -10,7 +10,7 @@ import torch
 from tokenizers import Tokenizer
 
 from model.answer import Embedding, Prediction
-from model.captions.caption_network import network_of
+from model.captions.caption_network import load_network
 from model.captions.caption_parts import (
     BEGIN,
     END,
@@ -18,13 +18,13 @@ from model.captions.caption_parts import (
     CaptionerParts,
 )
 from model.captions.captioner import Caption, StructuredCaptioner, singular
-from model.captions.decoding import OutOfTime, greedy
+from model.captions.decoding import CaptionTimeout, greedy
 from model.captions.lexicon import WordMasks
 from model.captions.wording import phrases_of, text_of, words_of_name
 from model.taxonomy import TREE_LEVELS, Taxonomy
 
 
-class WritingCaptioner:
+class DecoderCaptioner:
     """Writes with the bundle's decoder; what it cannot finish in `budget_s` is structured text, marked as degraded."""
 
     source = "decoder"
@@ -36,19 +36,19 @@ class WritingCaptioner:
         self._ids = {word: at for word, at in self._tokenizer.get_vocab().items() if word in set(parts.lexicon.words)}
         self._words = {at: word for word, at in self._ids.items()}
         self._phrases = phrases_of(value for values in taxonomy.values.values() for value in values)
-        self.network = network_of(parts).to(device)
+        self.network = load_network(parts).to(device)
         self.masks = WordMasks(parts.lexicon, taxonomy, self._ids, parts.sizes.vocabulary).to(device)
 
     def caption(self, predictions: Sequence[Mapping[str, Prediction]], features: torch.Tensor) -> list[Caption]:
         """See `Captioner`. Without a sure category at any level there is nothing to name."""
-        ends_at = time.monotonic() + self.budget_s
+        deadline = time.monotonic() + self.budget_s
         structured = self._fallback.caption(predictions, features)
         try:
-            visual = self.network.look(features.float())
+            visual = self.network.encode_image(features.float())
             embeddings = self.network.embed_image(visual).cpu().numpy().astype(np.float16)
             answers = [{name: row.value for name, row in prediction.items()} for prediction in predictions]
-            names = self.write(visual, answers, ends_at)
-        except OutOfTime:
+            names = self.write(visual, answers, deadline)
+        except CaptionTimeout:
             return [Caption(caption.text, caption.source, is_degraded=True) for caption in structured]
         except RuntimeError:  # torch's own, out of memory among them: the answers are still good without names
             return [Caption(caption.text, caption.source, is_degraded=True) for caption in structured]
@@ -61,13 +61,13 @@ class WritingCaptioner:
         self,
         visual: torch.Tensor,
         answers: Sequence[Mapping[str, str | None]],
-        ends_at: float | None = None,
+        deadline: float | None = None,
         *,
-        is_free: bool = False,
+        is_unconstrained: bool = False,
     ) -> list[str]:
-        """Names in agreement with the answers (`is_free`: with nothing forbidden, to see what that would give)."""
+        """Names in agreement with the answers (`is_unconstrained`: with nothing forbidden, to see what that would give)."""
         places = self.masks.places(answers).to(self.device)
-        rows = greedy(self.network, visual, places, None if is_free else self.masks, ends_at)
+        rows = greedy(self.network, visual, places, None if is_unconstrained else self.masks, deadline)
         return [self.text(row, answer) for row, answer in zip(rows, answers, strict=True)]
 
     def text(self, tokens: Sequence[int], answers: Mapping[str, str | None]) -> str:
@@ -82,7 +82,7 @@ class WritingCaptioner:
         longest = max((len(row) for row in rows), default=0)
         padded = torch.tensor([row + [PAD] * (longest - len(row)) for row in rows], device=self.device)
         with torch.inference_mode():
-            embedded = self.network.embed_text(self.network.read(padded), padded)
+            embedded = self.network.embed_text(self.network.encode_text(padded), padded)
         return embedded.cpu().numpy().astype(np.float16)
 
     def tokens_of(self, words: Sequence[str]) -> list[int]:

@@ -16,7 +16,7 @@ REACH = 8.0
 """Standard deviations beyond which a feature says nothing more."""
 
 
-def described(pooled: torch.Tensor, maps: Sequence[torch.Tensor]) -> torch.Tensor:
+def domain_features(pooled: torch.Tensor, maps: Sequence[torch.Tensor]) -> torch.Tensor:
     """Pooled features and the mean and deviation of each stage's channels, N x inputs."""
     parts = [pooled]
     for stage in maps:
@@ -25,7 +25,7 @@ def described(pooled: torch.Tensor, maps: Sequence[torch.Tensor]) -> torch.Tenso
 
 
 class DomainHead(nn.Module):
-    """N x inputs (see `described`) to N logits: above 0 a product, as sure as the pictures it was fitted on allow."""
+    """N x inputs (see `domain_features`) to N logits: above 0 a product, as sure as the pictures it was fitted on allow."""
 
     centre: torch.Tensor
     spread: torch.Tensor

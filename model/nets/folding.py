@@ -19,7 +19,7 @@ TOLERANCE = 1e-3
 """In logits: moves no score by .001."""
 
 
-def served(network: AttributeNetwork, size: tuple[int, int]) -> AttributeNetwork:
+def prepare_for_serving(network: AttributeNetwork, size: tuple[int, int]) -> AttributeNetwork:
     """A folded copy of a network in evaluation mode; the network itself where the copy would answer differently.
 
     `size` is the input's (height, width). Folding trusts that a module calls its children in the order it lists them,
@@ -43,12 +43,12 @@ def fold(module: nn.Module) -> int:
                 continue
             if convolution.out_channels == norm.num_features:
                 setattr(parent, first, fuse_conv_bn_eval(convolution, norm))
-                setattr(parent, second, _rest(norm))
+                setattr(parent, second, _drop_and_activation(norm))
                 folded += 1
     return folded
 
 
-def _rest(norm: nn.Module) -> nn.Module:
+def _drop_and_activation(norm: nn.Module) -> nn.Module:
     """What a norm of timm's does after normalising: dropout and activation."""
     parts = (getattr(norm, name, None) for name in ("drop", "act"))
     return nn.Sequential(*[part for part in parts if isinstance(part, nn.Module)])

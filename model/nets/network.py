@@ -17,7 +17,7 @@ import timm
 import torch
 from torch import nn
 
-from model.nets.domain import DomainHead, described
+from model.nets.domain import DomainHead, domain_features
 
 DOMAIN = "in_domain"
 """The logit that says whether a picture shows a product at all, N; above 0 it does."""
@@ -64,35 +64,35 @@ class AttributeNetwork(nn.Module):
         """Pooled and normalised features, N x features."""
         return cast(torch.Tensor, self.backbone.forward_head(feature_map))
 
-    def look(self, images: torch.Tensor, *, has_maps: bool = False) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    def encode(self, images: torch.Tensor, *, has_maps: bool = False) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """The last feature map, and every stage's where the domain head (or the caller) needs them."""
         if self.domain is None and not has_maps:
             return self.feature_map(images), []
         return cast(tuple[torch.Tensor, list[torch.Tensor]], self.backbone.forward_intermediates(images))
 
-    def read(self, feature_map: torch.Tensor, maps: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+    def head_logits(self, feature_map: torch.Tensor, maps: list[torch.Tensor]) -> dict[str, torch.Tensor]:
         """This backbone's logits per attribute, each N x values, and the domain's, N, where there is such a head."""
         pooled = self.pool(feature_map)
         logits: dict[str, torch.Tensor] = {name: head(pooled) for name, head in self.heads.items()}
         if self.domain is not None:
-            logits[DOMAIN] = self.domain(described(pooled, maps))
+            logits[DOMAIN] = self.domain(domain_features(pooled, maps))
         return logits
 
-    def see(self, images: torch.Tensor) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    def forward_with_features(self, images: torch.Tensor) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """N x 3 x H x W (normalised) to logits as `read` gives them, with the companion's word, and the feature map."""
-        feature_map, maps = self.look(images)
-        logits = self.read(feature_map, maps)
+        feature_map, maps = self.encode(images)
+        logits = self.head_logits(feature_map, maps)
         if self.companion is not None:
             for name, others in self.companion(images).items():
-                logits[name] = blended(logits[name], others, self.companion_share)
+                logits[name] = mix_logits(logits[name], others, self.companion_share)
         return logits, feature_map
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """The logits alone."""
-        return self.see(images)[0]
+        return self.forward_with_features(images)[0]
 
 
-def blended(logits: torch.Tensor, others: torch.Tensor, share: float) -> torch.Tensor:
+def mix_logits(logits: torch.Tensor, others: torch.Tensor, share: float) -> torch.Tensor:
     """Logits whose softmax is the mean of both's, N x values each; `share` is the others' part of it."""
     mean = (1 - share) * logits.float().softmax(dim=1) + share * others.float().softmax(dim=1)
     return mean.clamp(min=1e-12).log()

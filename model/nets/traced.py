@@ -23,31 +23,31 @@ WARM_UPS = 2
 TOLERANCE = 1e-4
 """In logits and features; on the same processor the difference is zero."""
 
-Seen = tuple[dict[str, torch.Tensor], torch.Tensor]
+NetworkOutput = tuple[dict[str, torch.Tensor], torch.Tensor]
 
 
-class Sees(Protocol):
+class FeatureNetwork(Protocol):
     """What a predictor asks of a network."""
 
-    def see(self, images: torch.Tensor) -> Seen:
-        """See `AttributeNetwork.see`."""
+    def forward_with_features(self, images: torch.Tensor) -> NetworkOutput:
+        """See `AttributeNetwork.forward_with_features`."""
         ...
 
 
 class TracedNetwork:
-    """Sees what the network sees that was traced."""
+    """FeatureNetwork what the network sees that was traced."""
 
     def __init__(self, graph: Any, names: tuple[str, ...], *, is_optimized: bool) -> None:
         self._graph, self._names, self._is_optimized = graph, names, is_optimized
 
-    def see(self, images: torch.Tensor) -> Seen:
+    def forward_with_features(self, images: torch.Tensor) -> NetworkOutput:
         """N x 3 x H x W (normalised, channels last in memory) to logits, N x values each, and the feature map."""
         with torch.jit.optimized_execution(self._is_optimized):  # type: ignore[attr-defined]
             *logits, feature_map = self._graph(images)
         return dict(zip(self._names, logits, strict=True)), feature_map
 
 
-def traced(network: Sees, size: tuple[int, int], device: torch.device) -> Sees:
+def trace_network(network: FeatureNetwork, size: tuple[int, int], device: torch.device) -> FeatureNetwork:
     """The network (in evaluation mode, on `device`) as a trace; itself where that cannot be or answers differently.
 
     `size` is the input's (height, width).
@@ -57,19 +57,19 @@ def traced(network: Sees, size: tuple[int, int], device: torch.device) -> Sees:
             candidate = _trace(network, _pictures(TRACED_BATCH, size, device))
             pictures = _pictures(CHECKED_BATCH, size, device)
             for _ in range(WARM_UPS):
-                candidate.see(pictures)
-            is_same = _is_same(network.see(pictures), candidate.see(pictures))
+                candidate.forward_with_features(pictures)
+            is_same = _is_same(network.forward_with_features(pictures), candidate.forward_with_features(pictures))
         except (RuntimeError, TypeError):  # what no trace can hold, and a batch size that one held fast
             return network
         return candidate if is_same else network
 
 
-def _trace(network: Sees, pictures: torch.Tensor) -> TracedNetwork:
+def _trace(network: FeatureNetwork, pictures: torch.Tensor) -> TracedNetwork:
     names: tuple[str, ...] = ()
 
     def flat(images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         nonlocal names
-        logits, feature_map = network.see(images)
+        logits, feature_map = network.forward_with_features(images)
         names = tuple(logits)
         return (*logits.values(), feature_map)
 
@@ -87,6 +87,6 @@ def _pictures(count: int, size: tuple[int, int], device: torch.device) -> torch.
     return drawn.to(device, memory_format=torch.channels_last)
 
 
-def _is_same(first: Seen, second: Seen) -> bool:
+def _is_same(first: NetworkOutput, second: NetworkOutput) -> bool:
     pairs = [(first[1], second[1]), *((rows, second[0][name]) for name, rows in first[0].items())]
     return all(torch.allclose(one, other, rtol=0, atol=TOLERANCE) for one, other in pairs)

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from model.captions.caption_network import CaptionNetwork
 from model.captions.caption_parts import PAD, CaptionSizes
-from train.captions.caption_rows import CaptionRows, hide, inputs_and_targets
+from train.captions.caption_rows import CaptionRows, hide_answers, inputs_and_targets
 from train.data.feature_maps import Maps
 
 CHECKPOINT = "captioner.pt"
@@ -106,10 +106,10 @@ def batch_loss(
     """The loss of one batch, and its two halves as numbers."""
     copy = int(torch.randint(len(data.copies), (1,), generator=random))
     maps = torch.from_numpy(data.copies[copy][chosen.numpy()]).float()
-    places, tokens = hide(data.rows, chosen, data.attributes, data.category, random)
+    places, tokens = hide_answers(data.rows, chosen, data.attributes, data.category, random)
     read, said = inputs_and_targets(tokens)
-    visual = network.look(maps)
-    logits = network.tell(network.read(read), network.memory(visual, places))
+    visual = network.encode_image(maps)
+    logits = network.decode(network.encode_text(read), network.memory(visual, places))
     caption = functional.cross_entropy(
         logits.flatten(0, 1), said.flatten(), ignore_index=PAD, label_smoothing=options.smoothing
     )
@@ -117,18 +117,18 @@ def batch_loss(
         return options.caption * caption, (float(caption.detach()), 0.0)
     full = data.rows.full[chosen]
     full = full[:, : int((full != PAD).sum(dim=1).max())]
-    image, text = network.embed_image(visual), network.embed_text(network.read(full), full)
-    contrastive = contrastive_loss(image, text, network.log_scale, data.rows.alike[chosen])
+    image, text = network.embed_image(visual), network.embed_text(network.encode_text(full), full)
+    contrastive = contrastive_loss(image, text, network.log_scale, data.rows.name_ids[chosen])
     loss = options.caption * caption + options.contrastive * contrastive
     return loss, (float(caption.detach()), float(contrastive.detach()))
 
 
 def contrastive_loss(
-    image: torch.Tensor, text: torch.Tensor, log_scale: torch.Tensor, alike: torch.Tensor
+    image: torch.Tensor, text: torch.Tensor, log_scale: torch.Tensor, name_ids: torch.Tensor
 ) -> torch.Tensor:
     """CLIP's symmetric loss with every pair of equal names as a match (Khosla et al., arXiv 2004.11362)."""
     logits = image @ text.T * log_scale.clamp(max=4.6).exp()  # at most 100, as in CLIP
-    matches = (alike[:, None] == alike[None, :]).float()
+    matches = (name_ids[:, None] == name_ids[None, :]).float()
     targets = matches / matches.sum(dim=1, keepdim=True)
     return (functional.cross_entropy(logits, targets) + functional.cross_entropy(logits.T, targets)) / 2
 

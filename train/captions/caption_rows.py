@@ -32,25 +32,25 @@ from train.data.catalogue import Item
 LEAF = TREE_LEVELS[0]
 HIDDEN = {"gender": 0.3, "baseColour": 0.45, "usage": 0.3, "season": 0.7, LEAF: 0.3}
 DEFAULT_HIDDEN = 0.3
-LEANING, LEAST_SHARE = 5.0, 1e-4
+PRIOR_ROWS, MIN_SHARE = 5.0, 1e-4
 UNTOUCHED_SHARE = 0.35
 """Share of the rows of a batch in which nothing is hidden."""
 
 
 @dataclass(frozen=True)
 class CaptionRows:
-    """Targets, each N x longest and padded: tokens, which attributes a token tells (bits), whether it is the noun.
+    """Targets, each N x longest and padded: tokens, which attributes a token attribute_bits (bits), whether it is the noun.
 
     `places` are the labels (N x attributes, -1: missing); `full` are the cleaned names' tokens, begin and end included,
-    for the contrastive half, and `alike` numbers equal ones.
+    for the contrastive half, and `name_ids` numbers equal ones.
     """
 
     tokens: torch.Tensor
-    tells: torch.Tensor
+    attribute_bits: torch.Tensor
     is_noun: torch.Tensor
     places: torch.Tensor
     full: torch.Tensor
-    alike: torch.Tensor
+    name_ids: torch.Tensor
 
 
 def train_tokenizer(names: Sequence[Sequence[str]], lexicon: Lexicon, size: int) -> Tokenizer:
@@ -72,7 +72,7 @@ def train_tokenizer(names: Sequence[Sequence[str]], lexicon: Lexicon, size: int)
     return tokenizer
 
 
-def rule_words(name: Sequence[str], labels: Mapping[str, str], lexicon: Lexicon, touched: Counter[str]) -> list[str]:
+def target_words(name: Sequence[str], labels: Mapping[str, str], lexicon: Lexicon, touched: Counter[str]) -> list[str]:
     """A cleaned name cut down to a target; `touched` counts the rules that changed it."""
     known = [
         word for word in name if word in lexicon.fits[LEAF] or any(word in lexicon.needs[a] for a in lexicon.needs)
@@ -97,25 +97,25 @@ def make_rows(
 ) -> tuple[CaptionRows, Counter[str]]:
     """All rows' targets, and how many rows each rule touched."""
     touched: Counter[str] = Counter()
-    targets = [rule_words(name, item.labels, lexicon, touched) for item, name in zip(items, names, strict=True)]
+    targets = [target_words(name, item.labels, lexicon, touched) for item, name in zip(items, names, strict=True)]
     targets = [words[: longest - 1] for words in targets]
     vocabulary = tokenizer.get_vocab()
-    tells = [[_bits(word, lexicon) for word in words] for words in targets]
+    attribute_bits = [[_bits(word, lexicon) for word in words] for words in targets]
     is_noun = [[word in lexicon.nouns for word in words] for words in targets]
     full = [[BEGIN, *tokenizer.encode(" ".join(name)).ids[: longest - 1], END] for name in names]
     joined = [" ".join(name) for name in names]
     rows = CaptionRows(
         tokens=_padded([[vocabulary[word] for word in words] for words in targets], longest),
-        tells=_padded(tells, longest),
+        attribute_bits=_padded(attribute_bits, longest),
         is_noun=_padded(is_noun, longest).bool(),
         places=masks.places([item.labels for item in items]),
         full=_padded(full, longest + 2),
-        alike=torch.from_numpy(np.unique(joined, return_inverse=True)[1]).long(),
+        name_ids=torch.from_numpy(np.unique(joined, return_inverse=True)[1]).long(),
     )
     return rows, touched
 
 
-def hide(
+def hide_answers(
     rows: CaptionRows, chosen: torch.Tensor, attributes: Sequence[str], category: int, random: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """A batch's answers (N x attributes) and target tokens (N x longest), some answers hidden from both."""
@@ -126,7 +126,7 @@ def hide(
     places = torch.where(hidden, -1, rows.places[chosen])
     bits = ((places < 0) * (1 << torch.arange(len(attributes)))).sum(dim=1)
     tokens, is_noun = rows.tokens[chosen], rows.is_noun[chosen]
-    is_lost = (rows.tells[chosen] & bits[:, None]) > 0
+    is_lost = (rows.attribute_bits[chosen] & bits[:, None]) > 0
     if LEAF in attributes:
         is_leaf_hidden = places[:, attributes.index(LEAF)] < 0
         last = is_noun.shape[1] - 1 - is_noun.flip(1).int().argmax(dim=1)
@@ -168,10 +168,10 @@ def rarity_of(rows: CaptionRows, lexicon: Lexicon, vocabulary: Mapping[str, int]
     every = has.mean(dim=0)
     counts = torch.zeros(sizes.values[-1] + 1, sizes.vocabulary).index_add_(0, types % (sizes.values[-1] + 1), has)
     numbers = torch.bincount(types % (sizes.values[-1] + 1), minlength=sizes.values[-1] + 1)[:, None]
-    shares = (counts + LEANING * every) / (numbers + LEANING)
+    shares = (counts + PRIOR_ROWS * every) / (numbers + PRIOR_ROWS)
     shares[-1] = every
     rarity = torch.zeros_like(shares)
-    rarity[:, details] = -shares[:, details].clamp(LEAST_SHARE, 1.0).log()
+    rarity[:, details] = -shares[:, details].clamp(MIN_SHARE, 1.0).log()
     return rarity
 
 

@@ -29,14 +29,14 @@ from train.captions.caption_rows import (
     rarity_of,
     train_tokenizer,
 )
-from train.captions.visible import Named, WordRow, look_up
+from train.captions.visible import NamedFeatures, WordRow, find_visible_words
 from train.captions.word_claims import count_lexicon
 from train.data.catalogue import Item, read_catalogue
-from train.data.feature_maps import Maps, map_file, maps_of
+from train.data.feature_maps import Maps, compute_maps, map_file
 from train.data.images import ImageStore, load_pixels
 from train.data.names import NameCleaner, learn_cleaner
 from train.evaluation.caption_card import with_captions
-from train.evaluation.caption_evaluator import judge_captions
+from train.evaluation.caption_evaluator import evaluate_captions
 from train.evaluation.tables import table
 
 VOCABULARY = 2500
@@ -51,8 +51,8 @@ class CaptionSplit:
     pixels: Pixels
     copies: list[Maps]
 
-    def named(self, bundle: Bundle) -> Named:
-        return Named(self.items, self.names, pooled(bundle, self.copies[0]))
+    def named_features(self, bundle: Bundle) -> NamedFeatures:
+        return NamedFeatures(self.items, self.names, pooled_features(bundle, self.copies[0]))
 
 
 def write_captioner(
@@ -65,7 +65,7 @@ def write_captioner(
     train = load_split(bundle, data, items, "train", cleaner, cache, copies)
     shares = cleaner.shares()
     unseen = load_split(bundle, data, items, "val", cleaner, cache)
-    found = look_up(train.named(bundle), unseen.named(bundle))
+    found = find_visible_words(train.named_features(bundle), unseen.named_features(bundle))
     lexicon = count_lexicon(train.items, train.names, bundle.taxonomy, [row.word for row in found if row.is_visible])
     tokenizer = tokenizer_of(options.out, train.names, lexicon, is_resumed=is_resumed)
     sizes = CaptionSizes(
@@ -77,7 +77,7 @@ def write_captioner(
     )
     masks = WordMasks(lexicon, bundle.taxonomy, tokenizer.get_vocab(), sizes.vocabulary)
     rows, touched = make_rows(train.items, train.names, tokenizer, masks, lexicon, sizes.max_tokens)
-    report(options, shares, touched, len(train.items), found, sizes)
+    write_summary(options, shares, touched, len(train.items), found, sizes)
     given = CaptionData(rows, train.copies, lexicon.attributes, masks.category)
     network = train_captioner(options, sizes, given, is_resumed=is_resumed)
     network.rarity = rarity_of(rows, lexicon, tokenizer.get_vocab(), sizes)
@@ -91,7 +91,9 @@ def save_with_captions(bundle: Bundle, parts: CaptionerParts, data: Path, folder
     items = read_catalogue(data)
     whole = dataclasses.replace(bundle, captioner=parts)
     reports = {
-        split: judge_captions(whole, data, split, cache=cache) for split in ("val", "test") if has_split(items, split)
+        split: evaluate_captions(whole, data, split, cache=cache)
+        for split in ("val", "test")
+        if has_split(items, split)
     }
     metrics = bundle.metrics | {f"captions/{split}": report for split, report in reports.items()}
     save_bundle(dataclasses.replace(whole, metrics=metrics, card=with_captions(bundle, parts, reports)), folder)
@@ -130,22 +132,22 @@ def load_split(
     images = [item.image for item in chosen]
     pixels = load_pixels(data, images, bundle.size, cache)
     maps = [
-        maps_of(bundle, pixels, copy, map_file(cache, bundle, split, copy, images) if cache else None)
+        compute_maps(bundle, pixels, copy, map_file(cache, bundle, split, copy, images) if cache else None)
         for copy in range(copies)
     ]
     return CaptionSplit(chosen, [cleaner.clean(item) for item in chosen], pixels, maps)
 
 
 @torch.inference_mode()
-def pooled(bundle: Bundle, maps: Maps) -> npt.NDArray[np.float32]:
-    """The backbone's pooled features of feature maps, N x features."""
+def pooled_features(bundle: Bundle, maps: Maps) -> npt.NDArray[np.float32]:
+    """The backbone's pooled_features features of feature maps, N x features."""
     network = bundle.network()
     parts = [network.pool(torch.from_numpy(np.array(maps[at : at + 2048])).float()) for at in range(0, len(maps), 2048)]
     features: npt.NDArray[np.float32] = torch.cat(parts).numpy()
     return features
 
 
-def report(
+def write_summary(
     options: CaptionOptions,
     shares: dict[str, float],
     touched: Counter[str],

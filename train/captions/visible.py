@@ -18,11 +18,11 @@ from torch.nn import functional
 
 from train.data.catalogue import Item
 
-LEAST_ROWS = 20
+MIN_ROWS = 20
 VISIBLE_AUC = 0.65
-LEAST_CHECKED, WELL_CHECKED = 3, 6
+MIN_CHECKED, WELL_CHECKED = 3, 6
 BARELY_CHECKED_AUC = 0.8
-TYPICAL_SHARE, LEAST_TYPICAL = 0.25, 30
+TYPICAL_SHARE, MIN_TYPICAL = 0.25, 30
 STEPS = 400
 
 
@@ -51,7 +51,7 @@ class WordRow:
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedFeatures:
     """Rows with cleaned names and the backbone's pooled features, N x features."""
 
     items: Sequence[Item]
@@ -59,10 +59,10 @@ class Named:
     features: npt.NDArray[np.float32]
 
 
-def look_up(train: Named, unseen: Named) -> list[WordRow]:
+def find_visible_words(train: NamedFeatures, unseen: NamedFeatures) -> list[WordRow]:
     """Every word in enough training rows, the most visible first."""
     counts = Counter(word for name in train.names for word in set(name))
-    words = sorted(word for word, count in counts.items() if count >= LEAST_ROWS)
+    words = sorted(word for word, count in counts.items() if count >= MIN_ROWS)
     if not words:
         return []
     scores = _fit(train, words)
@@ -81,7 +81,7 @@ class _Scores:
         return scores
 
 
-def _fit(train: Named, words: Sequence[str]) -> _Scores:
+def _fit(train: NamedFeatures, words: Sequence[str]) -> _Scores:
     features = torch.from_numpy(train.features)
     mean, spread = features.mean(0), features.std(0) + 1e-6
     targets = torch.from_numpy(_has(train.names, words)).float()
@@ -102,7 +102,7 @@ def _fit(train: Named, words: Sequence[str]) -> _Scores:
     return _Scores(mean, spread, layer.requires_grad_(False))
 
 
-def _aucs(named: Named, words: Sequence[str], scores: npt.NDArray[np.float32]) -> dict[str, tuple[float, int]]:
+def _aucs(named: NamedFeatures, words: Sequence[str], scores: npt.NDArray[np.float32]) -> dict[str, tuple[float, int]]:
     """Per word with enough rows, the AUC over pairs of rows of one article type, and the rows that have it."""
     has = _has(named.names, words)
     types: dict[str, list[int]] = defaultdict(list)
@@ -119,11 +119,11 @@ def _aucs(named: Named, words: Sequence[str], scores: npt.NDArray[np.float32]) -
     return {
         word: (float(hits[at] / pairs[at]), int(positives[at]))
         for at, word in enumerate(words)
-        if positives[at] >= LEAST_CHECKED
+        if positives[at] >= MIN_CHECKED
     }
 
 
-def _typical(named: Named) -> dict[str, float]:
+def _typical(named: NamedFeatures) -> dict[str, float]:
     """Per word, the largest share that it has of an article type's rows, types of a few rows aside."""
     types: Counter[str] = Counter()
     having: dict[str, Counter[str]] = defaultdict(Counter)
@@ -133,7 +133,7 @@ def _typical(named: Named) -> dict[str, float]:
         for word in set(name):
             having[word][kind] += 1
     return {
-        word: max((count / types[kind] for kind, count in kinds.items() if types[kind] >= LEAST_TYPICAL), default=0.0)
+        word: max((count / types[kind] for kind, count in kinds.items() if types[kind] >= MIN_TYPICAL), default=0.0)
         for word, kinds in having.items()
     }
 

@@ -18,17 +18,17 @@ from model.taxonomy import TREE_LEVELS, Taxonomy
 from train.data.catalogue import COLOUR_WORDS, Item
 
 LEAF, GENDER, COLOUR = TREE_LEVELS[0], "gender", "baseColour"
-TELLING_SHARE, TELLING_LIFT = 0.8, 4.0
+INDICATIVE_SHARE, INDICATIVE_LIFT = 0.8, 4.0
 FITTING_SHARE, FITTING_GROUPS = 0.005, 2
 COLOUR_SHARE = 0.1
 LAST_SHARE = 0.6
-APART_EXPECTED, APART_SHARE = 3.0, 0.25
+EXCLUSIVE_MIN_EXPECTED, EXCLUSIVE_MAX_SHARE = 3.0, 0.25
 AGE_WORDS = frozenset({"kids", "infant", "baby"})
 """They tell a gender (the catalogue's Boys and Girls are sections for children), however loosely names use them."""
 
 
 @dataclass(frozen=True)
-class _Beside:
+class _GroupCounts:
     """How many product groups have a word beside each value of one attribute; `share` is each value's over all."""
 
     groups: dict[str, Counter[str]]
@@ -39,7 +39,7 @@ class _Beside:
         seen = self.groups[word]
         total = sum(seen.values())
         least = min(FITTING_GROUPS, max(seen.values(), default=0))
-        lift = max(least_lift, 1.0 if self.is_telling(word) else 0.0)
+        lift = max(least_lift, 1.0 if self.is_indicative(word) else 0.0)
         return tuple(
             sorted(
                 value
@@ -48,12 +48,12 @@ class _Beside:
             )
         )
 
-    def is_telling(self, word: str) -> bool:
+    def is_indicative(self, word: str) -> bool:
         """Whether most of its product groups lie at values that it makes several times likelier."""
         seen = self.groups[word]
         total = sum(seen.values())
-        told = sum(count for value, count in seen.items() if count / total >= TELLING_LIFT * self.share[value])
-        return total > 0 and told / total >= TELLING_SHARE
+        told = sum(count for value, count in seen.items() if count / total >= INDICATIVE_LIFT * self.share[value])
+        return total > 0 and told / total >= INDICATIVE_SHARE
 
 
 def count_lexicon(
@@ -66,7 +66,7 @@ def count_lexicon(
     if not {GENDER, COLOUR} <= set(taxonomy.attributes) or [*taxonomy.attributes][-1] != LEAF:
         raise ValueError(f"captions need {GENDER}, {COLOUR} and, last, {LEAF} among the taxonomy's attributes")
     own = {name: {value_word(value): value for value in values} for name, values in taxonomy.attributes.items()}
-    beside = {name: _count(items, names, name) for name in (LEAF, GENDER, COLOUR)}
+    counts = {name: _count(items, names, name) for name in (LEAF, GENDER, COLOUR)}
     everything = sorted({*words, *(word for rows in own.values() for word in rows), CATEGORY})
     above = {value_word(value): (level, value) for level in taxonomy.derived for value in taxonomy.values[level]}
     fits: dict[str, dict[str, tuple[str, ...]]] = {name: {} for name in taxonomy.attributes}
@@ -76,28 +76,28 @@ def count_lexicon(
     fits[LEAF][CATEGORY] = ()  # it stands in for an article type that is not answered, and beside no answer
     values = {word for rows in own.values() for word in rows}
     for word in [word for word in everything if word not in values and word != CATEGORY]:
-        fitting = beside[LEAF].fitting(word)
+        fitting = counts[LEAF].fitting(word)
         if word in above:
             fitting = tuple(leaf for leaf in fitting if taxonomy.ancestor(leaf, above[word][0]) == above[word][1])
         fits[LEAF][word] = fitting
-        fits[GENDER][word] = beside[GENDER].fitting(word)
-        if word in above or beside[LEAF].is_telling(word):
+        fits[GENDER][word] = counts[GENDER].fitting(word)
+        if word in above or counts[LEAF].is_indicative(word):
             needs[LEAF].add(word)
-        if word in AGE_WORDS or beside[GENDER].is_telling(word):
+        if word in AGE_WORDS or counts[GENDER].is_indicative(word):
             needs[GENDER].add(word)
-            fits[GENDER][word] = beside[GENDER].fitting(word, least_lift=TELLING_LIFT)
-        if word in COLOUR_WORDS or beside[COLOUR].is_telling(word):
+            fits[GENDER][word] = counts[GENDER].fitting(word, least_lift=INDICATIVE_LIFT)
+        if word in COLOUR_WORDS or counts[COLOUR].is_indicative(word):
             needs[COLOUR].add(word)
-            fits[COLOUR][word] = beside[COLOUR].fitting(word, COLOUR_SHARE)
+            fits[COLOUR][word] = counts[COLOUR].fitting(word, COLOUR_SHARE)
     # "nail" of nail_polish names nothing; "shoes" of shoes_laces (a category) and "perfume" of perfume_and_… do.
     halves = {part for word in own[LEAF] if "_and_" not in word for part in word.split("_")[:-1]} - set(above)
     nouns = {CATEGORY, *own[LEAF], *((last_words(names) & needs[LEAF] & set(everything)) - halves)}
     needed = {name: frozenset(rows) for name, rows in needs.items()}
     details = set(everything) - nouns - values
-    return Lexicon(tuple(everything), fits, needed, frozenset(nouns), pairs_apart(items, names, details))
+    return Lexicon(tuple(everything), fits, needed, frozenset(nouns), exclusive_pairs(items, names, details))
 
 
-def pairs_apart(
+def exclusive_pairs(
     items: Sequence[Item], names: Sequence[Sequence[str]], details: Set[str]
 ) -> tuple[tuple[str, str], ...]:
     """Details that hardly ever meet in a name, though among names of their article types they would by chance."""
@@ -116,7 +116,7 @@ def pairs_apart(
     return tuple(
         pair
         for pair, count in sorted(expected.items())
-        if count >= APART_EXPECTED and together[pair] <= APART_SHARE * count
+        if count >= EXCLUSIVE_MIN_EXPECTED and together[pair] <= EXCLUSIVE_MAX_SHARE * count
     )
 
 
@@ -126,7 +126,7 @@ def last_words(names: Sequence[Sequence[str]]) -> set[str]:
     return {word for word, count in last.items() if count >= LAST_SHARE * everywhere[word]}
 
 
-def _count(items: Sequence[Item], names: Sequence[Sequence[str]], attribute: str) -> _Beside:
+def _count(items: Sequence[Item], names: Sequence[Sequence[str]], attribute: str) -> _GroupCounts:
     groups: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     seen: dict[str, set[str]] = defaultdict(set)
     for item, name in zip(items, names, strict=True):
@@ -141,4 +141,4 @@ def _count(items: Sequence[Item], names: Sequence[Sequence[str]], attribute: str
     counted: dict[str, Counter[str]] = defaultdict(Counter)
     for word, values in groups.items():
         counted[word] = Counter({value: len(found) for value, found in values.items()})
-    return _Beside(counted, {value: count / rows for value, count in totals.items()})
+    return _GroupCounts(counted, {value: count / rows for value, count in totals.items()})

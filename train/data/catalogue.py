@@ -21,7 +21,7 @@ from model.taxonomy import TREE_LEVELS, Taxonomy
 HEADS = ("gender", "baseColour", "season", "usage", "articleType")
 """The client's attributes with a head of their own; a shop's own come from its taxonomy file."""
 
-CLIENTS = (*HEADS, *TREE_LEVELS[1:])
+CLIENT_ATTRIBUTES = (*HEADS, *TREE_LEVELS[1:])
 
 TABLE = "styles.csv"
 KAGGLE = ("id", "gender", "masterCategory", "subCategory", "articleType", "baseColour", "season", "year", "usage")
@@ -57,17 +57,19 @@ class Item:
     brand: str = ""
 
 
-def table_of(data: Path) -> Path:
+def table_file(data: Path) -> Path:
     """The table of a data set that is given as a CSV file, or as a folder with `styles.csv` in it."""
     return data / TABLE if data.is_dir() else data
 
 
-def read_catalogue(data: Path, attributes: Iterable[str] = CLIENTS, columns: Columns | None = None) -> list[Item]:
+def read_catalogue(
+    data: Path, attributes: Iterable[str] = CLIENT_ATTRIBUTES, columns: Columns | None = None
+) -> list[Item]:
     """All rows of the table, in file order, with those of the `attributes` that the table has.
 
     Raises FileNotFoundError, or ValueError on a table that lacks the pictures' column or every attribute.
     """
-    file, columns = table_of(data), columns or Columns()
+    file, columns = table_file(data), columns or Columns()
     with file.open(encoding="utf-8", newline="") as lines:
         header = next(csv.reader([lines.readline()]), [])
         wanted = [name for name in attributes if name in header]
@@ -78,7 +80,9 @@ def read_catalogue(data: Path, attributes: Iterable[str] = CLIENTS, columns: Col
         return [_item(record, wanted, columns) for record in records]
 
 
-def trained_on(data: Path, attributes: Iterable[str], columns: Columns | None = None) -> dict[str, Counter[str]]:
+def count_training_values(
+    data: Path, attributes: Iterable[str], columns: Columns | None = None
+) -> dict[str, Counter[str]]:
     """Per attribute, how many rows of the training split carry each value."""
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for item in read_catalogue(data, attributes, columns):
@@ -104,7 +108,7 @@ def _item(record: dict[str, str], attributes: Sequence[str], columns: Columns) -
     size = (int(record["width"]), int(record["height"])) if record.get("width") else None
     return Item(
         image=image,
-        split=record.get(columns.split) or split_of(group),
+        split=record.get(columns.split) or hash_split(group),
         group=group,
         labels=labels,
         name=name,
@@ -119,7 +123,7 @@ def product_group(name: str, colour: str) -> str:
     return " ".join(word for word in words if word not in COLOUR_WORDS | set(colour.lower().split()))
 
 
-def split_of(group: str) -> str:
+def hash_split(group: str) -> str:
     """A group's split, the same in every run, by its hash."""
     share = int(hashlib.sha256(group.encode()).hexdigest()[:8], 16) / 0x1_0000_0000
     return next((split for split, upper in SPLIT_SHARES if share < upper), "train")

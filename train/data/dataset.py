@@ -20,7 +20,7 @@ from train.data.augment import (
     paste_background,
 )
 from train.data.catalogue import (
-    CLIENTS,
+    CLIENT_ATTRIBUTES,
     Item,
     count_taxonomy,
     read_catalogue,
@@ -106,7 +106,7 @@ class Batch:
 def load_dataset(options: Options, cache: Path | None) -> Dataset:
     """Read both sets at the run's size. Without a taxonomy file, the client's is counted from the training rows."""
     taxonomy = Taxonomy.load(options.taxonomy) if options.taxonomy else None
-    items = read_catalogue(options.data, taxonomy.values if taxonomy else CLIENTS, options.columns)
+    items = read_catalogue(options.data, taxonomy.values if taxonomy else CLIENT_ATTRIBUTES, options.columns)
     taxonomy = taxonomy or count_taxonomy([item for item in items if item.split == "train"])
     photos, size, labels = options.photos, options.size, options.photo_labels
     rows = read_photos(photos) if photos else []

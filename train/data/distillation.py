@@ -45,7 +45,7 @@ def soft_targets(
         bundle = load_bundle(folder)
         if bundle.taxonomy.attributes != taxonomy.attributes:
             raise ValueError(f"the teacher in {folder.name} knows another taxonomy than the one trained for")
-        said, features = answers(bundle, load_pixels(data, names, bundle.size, cache))
+        said, features = teacher_outputs(bundle, load_pixels(data, names, bundle.size, cache))
         seen.append(features)
         for name, rows in said.items():
             total[name] = total.get(name, np.float32(0)) + rows / np.float32(len(teachers))
@@ -54,7 +54,7 @@ def soft_targets(
 
 
 @torch.no_grad()
-def answers(
+def teacher_outputs(
     bundle: Bundle, pixels: Pixels, batch_size: int = 128
 ) -> tuple[dict[str, npt.NDArray[np.float32]], npt.NDArray[np.float16]]:
     """A bundle's uncalibrated probabilities per attribute it has a head for, and its features, normalised by row."""
@@ -63,7 +63,7 @@ def answers(
     seen = [torch.zeros(0, network.features)]
     for first in range(0, len(pixels), batch_size):
         batch = torch.from_numpy(np.array(pixels[first : first + batch_size]))
-        logits, feature_map = network.see(to_input(batch, bundle.mean, bundle.std))
+        logits, feature_map = network.forward_with_features(to_input(batch, bundle.mean, bundle.std))
         pooled = network.pool(feature_map)
         said.append({name: logits[name].softmax(dim=1) for name in bundle.taxonomy.attributes})
         seen.append(functional.layer_norm(pooled, pooled.shape[1:]))

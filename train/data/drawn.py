@@ -38,12 +38,12 @@ COLUMNS += ("season", "year", "usage", "productDisplayName", "brandName", "width
 
 def draw(article_type: str, colour: str, size: tuple[int, int], seed: int, background: str = "white") -> Image.Image:
     """One picture of `size` = (width, height): each article type is a shape of its own, moved a little by the seed."""
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     image = Image.new("RGB", size, background)
     pen, fill = ImageDraw.Draw(image), COLOURS[colour]
     width, height = size
-    left, top = width * dice.uniform(0.10, 0.2), height * dice.uniform(0.10, 0.2)
-    right, bottom = width * dice.uniform(0.8, 0.9), height * dice.uniform(0.8, 0.9)
+    left, top = width * rng.uniform(0.10, 0.2), height * rng.uniform(0.10, 0.2)
+    right, bottom = width * rng.uniform(0.8, 0.9), height * rng.uniform(0.8, 0.9)
     if article_type == "Shirts":
         pen.rectangle((left + width * 0.15, top, right - width * 0.15, bottom), fill)
         pen.rectangle((left, top, right, top + height * 0.2), fill)
@@ -60,16 +60,16 @@ def draw(article_type: str, colour: str, size: tuple[int, int], seed: int, backg
 def write_catalogue(folder: Path, rows: int = 240, seed: int = 0) -> Path:
     """`styles.csv` and `images-0.zip` … in the fashion layout; a third is larger, a few labels are missing."""
     folder.mkdir(parents=True, exist_ok=True)
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     archives = [zipfile.ZipFile(folder / f"images-{shard}.zip", "w") for shard in range(2)]
     with (folder / "styles.csv").open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
         table.writerow(COLUMNS)
         for number in range(rows):
-            article_type, colour = dice.choice(list(TYPES)), dice.choice(list(COLOURS))
+            article_type, colour = rng.choice(list(TYPES)), rng.choice(list(COLOURS))
             sub, master, gender, usage = TYPES[article_type]
             size = (60, 80) if number % 5 else (180, 240)
-            season = dice.choice([*SEASONS, "NA"])
+            season = rng.choice([*SEASONS, "NA"])
             name = f"{gender} {colour} {article_type}, drawn"
             split = SPLITS[number % len(SPLITS)]
             row = [number, split, number, gender, master, sub, article_type, colour, season, 2012, usage, name, ""]
@@ -83,7 +83,7 @@ def write_catalogue(folder: Path, rows: int = 240, seed: int = 0) -> Path:
 def write_photos(folder: Path, rows: int = 60, seed: int = 1) -> Path:
     """`photos.csv` and `images.zip` in the photos' layout, on coloured backgrounds."""
     folder.mkdir(parents=True, exist_ok=True)
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     with (
         zipfile.ZipFile(folder / "images.zip", "w") as archive,
         (folder / "photos.csv").open("w", encoding="utf-8", newline="") as file,
@@ -91,10 +91,10 @@ def write_photos(folder: Path, rows: int = 60, seed: int = 1) -> Path:
         table = csv.writer(file)
         table.writerow(["image", "split", "sender", "label", "kids"])
         for number in range(rows):
-            article_type, colour = dice.choice(list(TYPES)), dice.choice(list(COLOURS))
+            article_type, colour = rng.choice(list(TYPES)), rng.choice(list(COLOURS))
             split = SPLITS[number % len(SPLITS)]
             table.writerow([f"photo-{number}", split, number, PHOTO_LABELS[article_type], number % 7 == 0])
-            picture = draw(article_type, colour, (192, 256), number, dice.choice(["beige", "tan", "lightgrey"]))
+            picture = draw(article_type, colour, (192, 256), number, rng.choice(["beige", "tan", "lightgrey"]))
             archive.writestr(f"photo-{number}.jpg", jpeg(picture))
     return folder
 

@@ -23,7 +23,9 @@ Maps: TypeAlias = npt.NDArray[np.float16]
 """N x features x h x w."""
 
 
-def maps_of(bundle: Bundle, pixels: Pixels, copy: int = 0, file: Path | None = None, batch_size: int = 128) -> Maps:
+def compute_maps(
+    bundle: Bundle, pixels: Pixels, copy: int = 0, file: Path | None = None, batch_size: int = 128
+) -> Maps:
     """The maps of all pictures; memory-mapped where `file` is given, and computed only if it does not exist."""
     if file is not None and file.exists():
         return np.load(file, mmap_mode="r")  # type: ignore[no-any-return]
@@ -33,7 +35,9 @@ def maps_of(bundle: Bundle, pixels: Pixels, copy: int = 0, file: Path | None = N
     for first in tqdm(range(0, len(pixels), batch_size), desc=f"feature maps {copy}", leave=False, mininterval=5):
         batch = torch.from_numpy(np.array(pixels[first : first + batch_size]))
         with torch.inference_mode():
-            found = network.feature_map(to_input(changed(batch, copy, random), bundle.mean, bundle.std)).half().numpy()
+            found = (
+                network.feature_map(to_input(make_copy(batch, copy, random), bundle.mean, bundle.std)).half().numpy()
+            )
         if maps is None:
             maps = _empty((len(pixels), *found.shape[1:]), unfinished)
         maps[first : first + len(found)] = found
@@ -45,7 +49,7 @@ def maps_of(bundle: Bundle, pixels: Pixels, copy: int = 0, file: Path | None = N
     return maps
 
 
-def changed(batch: torch.Tensor, copy: int, random: torch.Generator) -> torch.Tensor:
+def make_copy(batch: torch.Tensor, copy: int, random: torch.Generator) -> torch.Tensor:
     """Pictures (N x H x W x 3) as one copy has them."""
     if copy == 0:
         return batch

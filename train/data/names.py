@@ -20,12 +20,12 @@ from model.captions.wording import (
 from model.taxonomy import Taxonomy
 from train.data.catalogue import Item
 
-LEAST_GROUPS = 5
-LEAST_BRANDS = 3
-MOST_OF_ONE_BRAND = 0.6
+MIN_GROUPS = 5
+MIN_BRANDS = 3
+MAX_SHARE_OF_ONE_BRAND = 0.6
 """Above this share of a word's rows it names a brand's product line ("air", "absolute")."""
 GENERAL_GROUPS, GENERAL_BRANDS = 20, 10
-FILLING = frozenset(
+FILLER_WORDS = frozenset(
     {
         "a",
         "am",
@@ -87,7 +87,7 @@ class NameCleaner:
         words = self._rule("numbers and model codes", words, lambda words: [w for w in words if not has_digit(w)])
         words = join_phrases(words, self.phrases)
         words = self._rule("other brands' words", words, lambda words: [w for w in words if w not in self.brands])
-        words = self._rule("filling words", words, lambda words: [w for w in words if w not in FILLING])
+        words = self._rule("filling words", words, lambda words: [w for w in words if w not in FILLER_WORDS])
         words = self._rule("words of few products or brands", words, lambda words: [w for w in words if self._known(w)])
         return self._rule("said twice", words, lambda words: list(dict.fromkeys(words)))
 
@@ -119,14 +119,14 @@ def learn_cleaner(items: Sequence[Item], taxonomy: Taxonomy, every_brand: Sequen
         for word in words:
             groups[word].add(item.group)
             makers[word][item.brand.lower()] += 1
-    common = {word for word in groups if len(groups[word]) >= LEAST_GROUPS and is_shared(makers[word])}
-    kept = frozenset(word for word in common if len(word) > 1 and not has_digit(word)) - FILLING - brands
+    common = {word for word in groups if len(groups[word]) >= MIN_GROUPS and is_shared(makers[word])}
+    kept = frozenset(word for word in common if len(word) > 1 and not has_digit(word)) - FILLER_WORDS - brands
     return NameCleaner(brands, kept, phrases, frozenset(value_word(value) for value in values))
 
 
 def is_shared(makers: Counter[str]) -> bool:
     """Whether enough brands use a word, and none of them most of the time."""
-    return len(makers) >= LEAST_BRANDS and max(makers.values()) <= MOST_OF_ONE_BRAND * makers.total()
+    return len(makers) >= MIN_BRANDS and max(makers.values()) <= MAX_SHARE_OF_ONE_BRAND * makers.total()
 
 
 def brand_words(brands: Sequence[str], items: Sequence[Item]) -> frozenset[str]:

@@ -17,8 +17,8 @@ import numpy.typing as npt
 from train.data.catalogue import Item
 
 WORD_HEAD = "words"
-LEAST_ROWS = 20
-LEAST_GROUPS = 5
+MIN_ROWS = 20
+MIN_GROUPS = 5
 """A word of one product line alone would be learnt as that line's picture."""
 
 
@@ -34,7 +34,7 @@ def count_words(items: Sequence[Item]) -> tuple[str, ...]:
         for word in words_of(item.name):
             groups[word].append(item.group)
     return tuple(
-        sorted(word for word, seen in groups.items() if len(seen) >= LEAST_ROWS and len(set(seen)) >= LEAST_GROUPS)
+        sorted(word for word, seen in groups.items() if len(seen) >= MIN_ROWS and len(set(seen)) >= MIN_GROUPS)
     )
 
 

@@ -16,10 +16,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-MOST_PLACES = 1024
+MAX_PLACES = 1024
 """The largest map (height x width) worth the matrices."""
 
-LEAST_KERNEL = 7
+MIN_KERNEL = 7
 """The smallest kernel worth them."""
 
 
@@ -27,7 +27,7 @@ class DepthwiseConv(nn.Conv2d):
     """An `nn.Conv2d` of stride 1, odd square kernel and one channel a group; same parameters, same result."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if x.shape[2] * x.shape[3] > MOST_PLACES or not torch.is_grad_enabled():
+        if x.shape[2] * x.shape[3] > MAX_PLACES or not torch.is_grad_enabled():
             return super().forward(x)
         if torch.is_autocast_enabled("cpu"):
             x = x.to(torch.get_autocast_dtype("cpu"))
@@ -72,7 +72,7 @@ def weight_gradient(x: torch.Tensor, gradient: torch.Tensor, kernel: int) -> tor
     return taps
 
 
-def quicken(network: nn.Module) -> None:
+def replace_large_depthwise(network: nn.Module) -> None:
     """Replace the network's large depthwise convolutions in place; parameters keep their names and values."""
     for parent in list(network.modules()):
         for name, module in parent.named_children():
@@ -92,5 +92,5 @@ def quicken(network: nn.Module) -> None:
 def _is_large_depthwise(module: nn.Conv2d) -> bool:
     side = module.kernel_size[0]
     plain = module.stride == module.dilation == (1, 1) and module.padding == (side // 2, side // 2)
-    square = module.kernel_size == (side, side) and side % 2 == 1 and side >= LEAST_KERNEL
+    square = module.kernel_size == (side, side) and side % 2 == 1 and side >= MIN_KERNEL
     return plain and square and module.groups == module.in_channels == module.out_channels

@@ -37,7 +37,7 @@ from train.data.loss import (
     word_loss,
 )
 from train.data.options import Options
-from train.data.prefetch import ahead
+from train.data.prefetch import prefetch
 from train.data.words import WORD_HEAD
 from train.engine.checkpoint import (
     Clock,
@@ -45,13 +45,13 @@ from train.engine.checkpoint import (
     save_checkpoint,
     save_options,
 )
-from train.engine.depthwise import quicken
-from train.engine.processes import ALONE, Processes
-from train.evaluation.inference import Logits, logits_of
+from train.engine.depthwise import replace_large_depthwise
+from train.engine.processes import SINGLE_PROCESS, Processes
+from train.evaluation.inference import Logits, compute_logits
 
 
 def train(
-    options: Options, dataset: Dataset, processes: Processes = ALONE, *, is_resumed: bool = False
+    options: Options, dataset: Dataset, processes: Processes = SINGLE_PROCESS, *, is_resumed: bool = False
 ) -> AttributeNetwork:
     """Run to the end and return the averaged network, auxiliary heads included; checkpoints lie in `options.out`."""
     torch.manual_seed(options.seed)
@@ -59,27 +59,27 @@ def train(
     source = BatchSource(dataset, options.batch_size, options.photo_batch_size, processes.rank, processes.count)
     network = new_network(options, dataset).to(device).to(memory_format=torch.channels_last)
     if device.type == "cpu":
-        quicken(network)
+        replace_large_depthwise(network)
     average = copy.deepcopy(network).eval().requires_grad_(False)
     optimizer = torch.optim.AdamW(parameter_groups(network, options.weight_decay), lr=options.learning_rate)
     clock = load_checkpoint(options.out, network, average, optimizer) if is_resumed else Clock()
     began = time.monotonic() - clock.spent_s
     planned = options.epochs * source.steps
-    called = processes.shared(network)
+    called = processes.wrap(network)
     weights = {name: options.weight_of(name, dataset.taxonomy) for name in dataset.taxonomy.values}
     weights[FEATURES] = options.feature_weight
     if processes.is_first:
         save_options(options)
 
-    while processes.agreed(progress(clock.step, planned, began, options)) < 1:
+    while processes.broadcast(progress(clock.step, planned, began, options)) < 1:
         network.train()
         losses: list[float] = []
         order = torch.randperm(len(dataset.train.items), generator=seeded(options.seed, clock.epoch)).numpy()
-        batches = ahead(source.epoch(order, seeded(options.seed, clock.epoch, processes.rank + 1)))
+        batches = prefetch(source.epoch(order, seeded(options.seed, clock.epoch, processes.rank + 1)))
         label = f"epoch {clock.epoch + 1}"
         bar = tqdm(batches, total=source.steps, desc=label, mininterval=2, disable=not processes.is_first)
         for batch in bar:
-            done = processes.agreed(progress(clock.step, planned, began, options))
+            done = processes.broadcast(progress(clock.step, planned, began, options))
             if done >= 1:
                 break
             rate = learning_rate(options, clock.step, done)
@@ -99,7 +99,7 @@ def train(
         if not processes.is_first:
             continue
         save_checkpoint(options.out, network, average, optimizer, clock)
-        report = {"loss": float(np.mean(losses)) if losses else math.nan} | check(average, dataset)
+        report = {"loss": float(np.mean(losses)) if losses else math.nan} | validate(average, dataset)
         figures = " ".join(f"{name}={value:.4f}" for name, value in report.items())
         print(f"epoch {clock.epoch} after {clock.spent_s / 60:.1f} min: {figures}", flush=True)
     return average
@@ -123,11 +123,11 @@ def new_network(options: Options, dataset: Dataset) -> AttributeNetwork:
         options.architecture, outputs, drop_path=options.drop_path, is_pretrained=options.is_pretrained
     )
     if options.start:
-        start_from(network, options.start)
+        load_start_weights(network, options.start)
     return network
 
 
-def start_from(network: AttributeNetwork, file: Path) -> None:
+def load_start_weights(network: AttributeNetwork, file: Path) -> None:
     """Take over the backbone of `file`, a bundle's weights or a backbone alone, and the heads whose shapes fit.
 
     Raises ValueError where it lacks a part of the backbone.
@@ -168,15 +168,15 @@ def batch_loss(
     """The joint loss: catalogue rows by all heads, photos by the types and genders that fit them."""
     targets = {name: column.to(device) for name, column in batch.targets.items()}
     rows = len(next(iter(targets.values())))
-    images, share = mixed(to_input(batch.images.to(device)), rows, options.mixup)
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=has_bfloat16(device)):
+    images, share = mixup(to_input(batch.images.to(device)), rows, options.mixup)
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=supports_bfloat16(device)):
         logits: dict[str, torch.Tensor] = network(images)
     known = {name: values[:rows] for name, values in logits.items()}
     soft = {name: column.to(device) for name, column in batch.soft.items()}
     labels = Labels(targets, batch.words.to(device), soft)
     loss = share * rows_loss(known, labels, options, weights)
     if share < 1:
-        loss = loss + (1 - share) * rows_loss(known, labels.of_partners(), options, weights)
+        loss = loss + (1 - share) * rows_loss(known, labels.of_mixup_partners(), options, weights)
     for name, allowed in batch.fitting.items():
         loss = loss + options.photo_weight * partial_label_loss(logits[name][rows:], allowed.to(device))
     if batch.photo_soft:
@@ -194,8 +194,8 @@ class Labels:
     words: torch.Tensor
     soft: dict[str, torch.Tensor]
 
-    def of_partners(self) -> Labels:
-        """Those of the row before each: what `mixed` blended in."""
+    def of_mixup_partners(self) -> Labels:
+        """Those of the row before each: what `mixup` mix_logits in."""
         return Labels(
             {name: column.roll(1) for name, column in self.targets.items()},
             self.words.roll(1, 0),
@@ -203,13 +203,13 @@ class Labels:
         )
 
 
-def has_bfloat16(device: torch.device) -> bool:
+def supports_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies in bfloat16; a CPU that does not imitates it, at an eighth of float32's speed."""
     return device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def mixed(images: torch.Tensor, rows: int, alpha: float) -> tuple[torch.Tensor, float]:
-    """The first `rows` images each blended with the one before it (the rows come shuffled), and its own share."""
+def mixup(images: torch.Tensor, rows: int, alpha: float) -> tuple[torch.Tensor, float]:
+    """The first `rows` images each mix_logits with the one before it (the rows come shuffled), and its own share."""
     if alpha <= 0:
         return images, 1.0
     share = float(torch.distributions.Beta(alpha, alpha).sample())
@@ -238,11 +238,11 @@ def update_average(average: AttributeNetwork, network: AttributeNetwork, decay: 
         kept.copy_(current)
 
 
-def check(network: AttributeNetwork, dataset: Dataset) -> dict[str, float]:
+def validate(network: AttributeNetwork, dataset: Dataset) -> dict[str, float]:
     """Accuracy per head on val, and how many val photos get a type that fits."""
-    report = accuracies(logits_of(network, dataset.val.pixels), dataset.val)
+    report = accuracies(compute_logits(network, dataset.val.pixels), dataset.val)
     if dataset.val_photos is not None:
-        report["type_fits"] = share_fitting(logits_of(network, dataset.val_photos.pixels), dataset.val_photos)
+        report["type_fits"] = share_fitting(compute_logits(network, dataset.val_photos.pixels), dataset.val_photos)
     return report
 
 

@@ -28,14 +28,14 @@ class Processes:
     def is_first(self) -> bool:
         return self.rank == 0
 
-    def shared(self, network: nn.Module) -> nn.Module:
+    def wrap(self, network: nn.Module) -> nn.Module:
         """The network as it is called in training: averaging its gradients over the processes; compiled on a GPU."""
         called: nn.Module = network
         if self.count > 1:
             called = DistributedDataParallel(network, broadcast_buffers=False)
         return torch.compile(called) if self.device.type == "cuda" else called  # type: ignore[return-value]
 
-    def agreed(self, value: float) -> float:
+    def broadcast(self, value: float) -> float:
         """The first process's value, in all of them: each has a clock of its own."""
         if self.count == 1:
             return value
@@ -44,12 +44,12 @@ class Processes:
         return float(message)
 
 
-ALONE = Processes(0, 1, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+SINGLE_PROCESS = Processes(0, 1, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 """A run of one process."""
 
 
 @contextlib.contextmanager
-def joined() -> Iterator[Processes]:
+def join_processes() -> Iterator[Processes]:
     """Join the run's processes (alone without torchrun), and leave them at the end."""
     rank, count = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     is_cuda = torch.cuda.is_available()

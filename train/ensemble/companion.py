@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from model.bundle import Bundle, Companion
-from model.nets.network import blended
+from model.nets.network import mix_logits
 from train.data.catalogue import read_catalogue
 from train.data.dataset import (
     CatalogueSplit,
@@ -27,7 +27,7 @@ from train.data.dataset import (
 from train.data.loss import mean_log_loss
 from train.data.options import Options
 from train.data.photos import read_photos
-from train.evaluation.inference import logits_of
+from train.evaluation.inference import compute_logits
 
 SHARES = tuple(round(float(share), 2) for share in np.arange(0.1, 0.91, 0.05))
 
@@ -58,7 +58,7 @@ def join(first: Bundle, second: Bundle) -> Bundle:
     )
 
 
-def splits_of(bundle: Bundle, options: Options, cache: Path | None) -> tuple[CatalogueSplit, PhotoSplit | None]:
+def validation_splits(bundle: Bundle, options: Options, cache: Path | None) -> tuple[CatalogueSplit, PhotoSplit | None]:
     """The validation splits at the bundle's size."""
     items = read_catalogue(options.data, bundle.taxonomy.values, options.columns)
     val = load_catalogue_split(options.data, items, "val", bundle.taxonomy, bundle.size, cache)
@@ -68,7 +68,7 @@ def splits_of(bundle: Bundle, options: Options, cache: Path | None) -> tuple[Cat
     return val, load_photo_split(options.photos, rows, "val", bundle.taxonomy, bundle.size, cache, labels)
 
 
-def with_share(bundle: Bundle, val: CatalogueSplit) -> Bundle:
+def fit_share(bundle: Bundle, val: CatalogueSplit) -> Bundle:
     """The bundle with the companion's share of least log loss on the catalogue, the mean over heads.
 
     Own photos have no say: where one of the two hardly knows them, they would leave it none on the catalogue either.
@@ -78,12 +78,15 @@ def with_share(bundle: Bundle, val: CatalogueSplit) -> Bundle:
     if other is None or companion is None:
         raise ValueError(f"{bundle.name} has no companion")
     ours, theirs = (
-        {name: torch.from_numpy(rows) for name, rows in logits_of(each, val.pixels, bundle.mean, bundle.std).items()}
+        {
+            name: torch.from_numpy(rows)
+            for name, rows in compute_logits(each, val.pixels, bundle.mean, bundle.std).items()
+        }
         for each in (network, other)
     )
 
     def loss(share: float) -> float:
-        return mean_log_loss({name: blended(ours[name], theirs[name], share) for name in names}, val.targets)
+        return mean_log_loss({name: mix_logits(ours[name], theirs[name], share) for name in names}, val.targets)
 
     share = min(SHARES, key=loss)
     print(f"the companion's share: {share:.2f}, log loss {loss(share):.4f}", flush=True)

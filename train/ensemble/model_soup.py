@@ -16,20 +16,20 @@ import torch
 from model.bundle import Bundle
 from train.data.dataset import CatalogueSplit
 from train.data.loss import mean_log_loss
-from train.evaluation.inference import logits_of
+from train.evaluation.inference import compute_logits
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)
 
 
 def greedy_soup(bundles: Sequence[Bundle], val: CatalogueSplit) -> Bundle:
-    """From the best bundle by its log loss on `val` to the worst, each stirred in with the share that suits `val` best.
+    """From the best bundle by its log loss on `val` to the worst, each interpolate in with the share that suits `val` best.
 
     All see `val`'s size. The result is the best bundle with the mean's backbone and attribute heads; its other heads
     and its calibration fit the best bundle's features, not the mean's. Raises ValueError where there is no mean.
     """
     (lowest, best), *others = sorted(((log_loss(each, val), each) for each in bundles), key=itemgetter(0))
     for _, other in others:
-        means = [(share, stirred(best, other, share)) for share in SHARES]
+        means = [(share, interpolate(best, other, share)) for share in SHARES]
         loss, share, mean = min(((log_loss(mean, val), share, mean) for share, mean in means), key=itemgetter(0))
         if loss < lowest:
             lowest, best = loss, mean
@@ -37,7 +37,7 @@ def greedy_soup(bundles: Sequence[Bundle], val: CatalogueSplit) -> Bundle:
     return best
 
 
-def stirred(first: Bundle, other: Bundle, share: float) -> Bundle:
+def interpolate(first: Bundle, other: Bundle, share: float) -> Bundle:
     """The first with `share` of the other in its backbone and attribute heads. Raises ValueError where they differ."""
     if other.architecture != first.architecture:
         raise ValueError("bundles of different architectures have no mean")
@@ -57,6 +57,6 @@ def stirred(first: Bundle, other: Bundle, share: float) -> Bundle:
 
 def log_loss(bundle: Bundle, val: CatalogueSplit) -> float:
     """The mean over the attributes' heads, uncalibrated."""
-    logits = logits_of(bundle.network(), val.pixels, bundle.mean, bundle.std)
+    logits = compute_logits(bundle.network(), val.pixels, bundle.mean, bundle.std)
     tensors = {name: torch.from_numpy(logits[name]) for name in bundle.taxonomy.attributes}
     return mean_log_loss(tensors, val.targets)

@@ -19,8 +19,8 @@ from torch.nn import functional
 from model.bundle import Bundle
 from model.preprocessing import Pixels, to_input
 from train.data.catalogue import Item
-from train.evaluation.inference import scores_of
-from train.evaluation.measure import Floats
+from train.evaluation.inference import compute_scores
+from train.evaluation.measure import FloatArray
 from train.evaluation.tables import table
 
 TWINS = 10
@@ -44,7 +44,7 @@ class Suspect:
 
 def audit(bundle: Bundle, items: list[Item], pixels: Pixels, min_score: float = MIN_SCORE) -> list[Suspect]:
     """All suspects, the surest first."""
-    scores = scores_of(bundle, pixels).scores
+    scores = compute_scores(bundle, pixels).scores
     twins = nearest(features_of(bundle, pixels), [item.group for item in items])
     found = []
     for attribute, values in bundle.taxonomy.values.items():
@@ -62,18 +62,18 @@ def audit(bundle: Bundle, items: list[Item], pixels: Pixels, min_score: float = 
 
 
 @torch.no_grad()
-def features_of(bundle: Bundle, pixels: Pixels) -> Floats:
+def features_of(bundle: Bundle, pixels: Pixels) -> FloatArray:
     """The backbone's pooled features of each picture, N x channels, each of length 1."""
     network, parts = bundle.network(), []
     for first in range(0, len(pixels), 128):
         batch = torch.from_numpy(np.array(pixels[first : first + 128]))
         pooled = network.pool(network.feature_map(to_input(batch, bundle.mean, bundle.std)))
         parts.append(functional.normalize(pooled.flatten(1).float(), dim=1))
-    features: Floats = torch.cat(parts).numpy()
+    features: FloatArray = torch.cat(parts).numpy()
     return features
 
 
-def nearest(features: Floats, groups: list[str], count: int = TWINS) -> npt.NDArray[np.int64]:
+def nearest(features: FloatArray, groups: list[str], count: int = TWINS) -> npt.NDArray[np.int64]:
     """The rows most like each row, N x count; -1 where there are no more.
 
     Rows of the same product share its labels' mistakes and are left out.

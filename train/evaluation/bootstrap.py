@@ -11,19 +11,19 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from train.evaluation.calibrate import Clusters, upper_bound
+from train.evaluation.calibrate import Clusters, clopper_pearson_upper
 from train.evaluation.measure import (
     BINS,
-    Floats,
-    Judged,
-    of_equal_mass,
+    AttributePredictions,
+    FloatArray,
+    equal_mass_bins,
 )
 
 DRAWS = 2000
 
 
 @dataclass(frozen=True)
-class Spread:
+class GroupIntervals:
     """One attribute's figures by product group (of photos: by sender).
 
     Intervals are (low, high) of 95 %, from a bootstrap over groups; `accuracy_alike` and `ece_alike` let every group
@@ -40,44 +40,52 @@ class Spread:
     precision_upper: float | None
 
 
-def spread(judged: Judged, clusters: Clusters) -> Spread:
-    """`clusters` are the groups' numbers of the judged rows, N."""
+def bootstrap_intervals(predictions: AttributePredictions, clusters: Clusters) -> GroupIntervals:
+    """`clusters` are the groups' numbers of the predictions rows, N."""
     groups = np.unique(clusters, return_inverse=True)[1]
     count = int(groups.max()) + 1
-    dice = np.random.default_rng(0)
-    drawn = dice.multinomial(count, np.full(count, 1 / count), size=DRAWS).astype(np.float64)
+    rng = np.random.default_rng(0)
+    drawn = rng.multinomial(count, np.full(count, 1 / count), size=DRAWS).astype(np.float64)
     alike = (1 / np.bincount(groups))[None, :]
-    hits, rows, gaps = _sums(judged, groups, count)
+    hits, rows, gaps = _sums(predictions, groups, count)
     accuracy, error = _figures(drawn, hits, rows, gaps)
     accuracy_alike, error_alike = _figures(alike, hits, rows, gaps)
-    is_answered = judged.score >= judged.threshold
-    answered, right = int(is_answered.sum()), int(judged.right[is_answered].sum())
-    return Spread(
+    is_answered = predictions.score >= predictions.threshold
+    answered, correct = int(is_answered.sum()), int(predictions.correct[is_answered].sum())
+    return GroupIntervals(
         groups=count,
         accuracy=_interval(accuracy),
         accuracy_alike=float(accuracy_alike[0]),
         ece=_interval(error),
         ece_alike=float(error_alike[0]),
-        precision_upper=upper_bound(right, answered) if answered else None,
+        precision_upper=clopper_pearson_upper(correct, answered) if answered else None,
     )
 
 
-def _sums(judged: Judged, groups: npt.NDArray[np.int64], count: int) -> tuple[Floats, Floats, Floats]:
-    """Per group: right rows, rows, and (groups x bins) by how much the confidence of its rows is too low in sum."""
+def _sums(
+    predictions: AttributePredictions, groups: npt.NDArray[np.int64], count: int
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Per group: correct rows, rows, and (groups x bins) by how much the confidence of its rows is too low in sum."""
     bins = np.empty(len(groups), dtype=np.int64)
-    for number, part in enumerate(of_equal_mass(judged.confidence)):
+    for number, part in enumerate(equal_mass_bins(predictions.confidence)):
         bins[part] = number
     places = groups * BINS + bins
-    gaps = np.bincount(places, weights=judged.right - judged.confidence, minlength=count * BINS)
-    return np.bincount(groups, weights=judged.right), np.bincount(groups).astype(np.float64), gaps.reshape(count, BINS)
+    gaps = np.bincount(places, weights=predictions.correct - predictions.confidence, minlength=count * BINS)
+    return (
+        np.bincount(groups, weights=predictions.correct),
+        np.bincount(groups).astype(np.float64),
+        gaps.reshape(count, BINS),
+    )
 
 
-def _figures(weights: Floats, hits: Floats, rows: Floats, gaps: Floats) -> tuple[Floats, Floats]:
+def _figures(
+    weights: FloatArray, hits: FloatArray, rows: FloatArray, gaps: FloatArray
+) -> tuple[FloatArray, FloatArray]:
     """Accuracy and calibration error (in the bins of the whole split) per row of `weights`, draws x groups."""
     total = weights @ rows
     return weights @ hits / total, np.abs(weights @ gaps).sum(axis=1) / total
 
 
-def _interval(values: Floats) -> tuple[float, float]:
+def _interval(values: FloatArray) -> tuple[float, float]:
     low, high = np.quantile(values, [0.025, 0.975])
     return float(low), float(high)

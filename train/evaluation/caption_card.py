@@ -6,14 +6,14 @@ from typing import Any
 
 from model.bundle import Bundle
 from model.captions.caption_parts import CaptionerParts
-from train.evaluation.caption_tables import captions_text
+from train.evaluation.caption_tables import format_captions
 
 TITLE = "## Captions"
 
 
 def with_captions(bundle: Bundle, captioner: CaptionerParts, reports: dict[str, dict[str, Any]]) -> str:
     """The bundle's card with this section at its end, in the place of an older one. `reports` are by split."""
-    figures = [f"### `{split}`\n\n{captions_text(report)}" for split, report in reports.items() if report]
+    figures = [f"### `{split}`\n\n{format_captions(report)}" for split, report in reports.items() if report]
     return "\n\n".join([bundle.card.split(f"\n{TITLE}")[0].rstrip(), TITLE, _about(captioner), *figures, LIMITS]) + "\n"
 
 

@@ -20,16 +20,16 @@ from model.bundle import Bundle
 from model.captions.captioner import name_from
 from model.captions.lexicon import Agreement, Lexicon
 from model.captions.wording import words_of_name
-from model.captions.writer import WritingCaptioner
+from model.captions.writer import DecoderCaptioner
 from model.preprocessing import Pixels
 from model.scoring import predictions_from, scores_from
 from model.taxonomy import TREE_LEVELS
 from train.data.catalogue import Columns, Item, read_catalogue
-from train.data.feature_maps import Maps, maps_of
+from train.data.feature_maps import Maps, compute_maps
 from train.data.images import ImageStore, load_pixels
 from train.data.names import NameCleaner, learn_cleaner, named_brands
 from train.evaluation.caption_scores import bleu4, cider, rouge_l
-from train.evaluation.inference import logits_of
+from train.evaluation.inference import compute_logits
 
 Answers = Mapping[str, str | None]
 MODES = ("all_answered", "served")
@@ -37,7 +37,7 @@ RECALL_AT = 10
 
 
 @dataclass(frozen=True)
-class Subject:
+class CaptionReferences:
     """What names are measured on: rows, their cleaned and raw names, and the answers beside each name."""
 
     bundle: Bundle
@@ -50,7 +50,7 @@ class Subject:
     lexicon: Lexicon | None
 
 
-def judge_captions(
+def evaluate_captions(
     bundle: Bundle, folder: Path, split: str, columns: Columns | None = None, cache: Path | None = None
 ) -> dict[str, Any]:
     """The bundle's own names and structured text on one split. Empty where the rows have no names."""
@@ -59,49 +59,54 @@ def judge_captions(
     chosen = [item for item in items if item.split == split and item.image in store]
     if not any(item.name for item in chosen):
         return {}
-    subject, _ = subject_of(bundle, items, chosen)
+    references, _ = load_references(bundle, items, chosen)
     pixels = load_pixels(folder, [item.image for item in chosen], bundle.size, cache)
-    return figures_of(subject, pixels, maps_of(bundle, pixels))
+    return caption_figures(references, pixels, compute_maps(bundle, pixels))
 
 
-def subject_of(bundle: Bundle, items: Sequence[Item], chosen: Sequence[Item]) -> tuple[Subject, NameCleaner]:
+def load_references(
+    bundle: Bundle, items: Sequence[Item], chosen: Sequence[Item]
+) -> tuple[CaptionReferences, NameCleaner]:
     """The rules are learnt from the folder's training rows; brands are those of all its rows."""
     training = [item for item in items if item.split == "train"]
     names = sorted({item.brand for item in items if item.brand})
     cleaner = learn_cleaner(training, bundle.taxonomy, names)
-    trained = frozenset(" ".join(plain(cleaner.clean(item))) for item in training)
+    trained = frozenset(" ".join(split_phrases(cleaner.clean(item))) for item in training)
     lexicon = bundle.captioner.lexicon if bundle.captioner else None
     cleaned = [cleaner.clean(item) for item in chosen]
-    return Subject(bundle, chosen, cleaned, trained, cleaner.brands, names, cleaner.phrases, lexicon), cleaner
+    return CaptionReferences(bundle, chosen, cleaned, trained, cleaner.brands, names, cleaner.phrases, lexicon), cleaner
 
 
-def figures_of(subject: Subject, pixels: Pixels, maps: Maps) -> dict[str, Any]:
+def caption_figures(references: CaptionReferences, pixels: Pixels, maps: Maps) -> dict[str, Any]:
     """The captioner's figures (structured text's, where the bundle has none) and structured text's beside them."""
-    written = structured_names(subject.bundle, pixels)
-    if subject.bundle.captioner is None:
-        captions = {mode: measure(subject, *written[mode]) for mode in MODES}
+    written = structured_names(references.bundle, pixels)
+    if references.bundle.captioner is None:
+        captions = {mode: score_names(references, *written[mode]) for mode in MODES}
         return {"source": "structured", **captions["all_answered"], "served": captions["served"]}
-    captioner = WritingCaptioner(subject.bundle.captioner, subject.bundle.taxonomy, torch.device("cpu"), 60.0)
-    own = {mode: measure(subject, caption_names(captioner, maps, written[mode][1]), written[mode][1]) for mode in MODES}
-    free = caption_names(captioner, maps, written["all_answered"][1], is_free=True)
+    captioner = DecoderCaptioner(references.bundle.captioner, references.bundle.taxonomy, torch.device("cpu"), 60.0)
+    own = {
+        mode: score_names(references, caption_names(captioner, maps, written[mode][1]), written[mode][1])
+        for mode in MODES
+    }
+    free = caption_names(captioner, maps, written["all_answered"][1], is_unconstrained=True)
     return {
         "source": captioner.source,
         **own["all_answered"],
         "served": own["served"],
-        "structured": {mode: measure(subject, *written[mode]) for mode in MODES},
-        "contradictions_unconstrained": measure(subject, free, written["all_answered"][1])["contradictions"],
-        "catalogue_distinct": len({" ".join(words) for words in subject.cleaned}) / len(subject.cleaned),
-        "retrieval": retrieval(subject, captioner, maps, written["all_answered"][1]),
+        "structured": {mode: score_names(references, *written[mode]) for mode in MODES},
+        "contradictions_unconstrained": score_names(references, free, written["all_answered"][1])["contradictions"],
+        "catalogue_distinct": len({" ".join(words) for words in references.cleaned}) / len(references.cleaned),
+        "retrieval": retrieval(references, captioner, maps, written["all_answered"][1]),
     }
 
 
 def structured_names(bundle: Bundle, pixels: Pixels) -> dict[str, tuple[list[str], list[Answers]]]:
     """Per mode, structured text and the answers it was made from."""
-    logits = logits_of(bundle.network(), pixels, bundle.mean, bundle.std)
+    logits = compute_logits(bundle.network(), pixels, bundle.mean, bundle.std)
     tensors = {name: torch.from_numpy(rows) for name, rows in logits.items()}
     scores = scores_from(tensors, bundle.taxonomy, bundle.calibration, bundle.photo_factor)
     found = predictions_from(scores, bundle.taxonomy, bundle.calibration)
-    every = [{name: sure(row) for name, row in prediction.items()} for prediction in found]
+    every = [{name: with_best_guess(row) for name, row in prediction.items()} for prediction in found]
     modes = {"all_answered": every, "served": found}
     return {
         mode: (
@@ -112,30 +117,30 @@ def structured_names(bundle: Bundle, pixels: Pixels) -> dict[str, tuple[list[str
     }
 
 
-def sure(prediction: Prediction) -> Prediction:
+def with_best_guess(prediction: Prediction) -> Prediction:
     """The prediction with its best guess as the answer."""
     best = prediction.alternatives[0]
     return Prediction(best.value, best.score, 0.0, prediction.alternatives)
 
 
 def caption_names(
-    captioner: WritingCaptioner, maps: Maps, answers: Sequence[Answers], *, is_free: bool = False
+    captioner: DecoderCaptioner, maps: Maps, answers: Sequence[Answers], *, is_unconstrained: bool = False
 ) -> list[str]:
     """The captioner's names beside these answers; none where not even a category is answered."""
     names: list[str] = []
     for at in range(0, len(maps), 256):
         with torch.inference_mode():
-            visual = captioner.network.look(torch.from_numpy(np.array(maps[at : at + 256])).float())
-        names += captioner.write(visual, answers[at : at + 256], is_free=is_free)
+            visual = captioner.network.encode_image(torch.from_numpy(np.array(maps[at : at + 256])).float())
+        names += captioner.write(visual, answers[at : at + 256], is_unconstrained=is_unconstrained)
     has_category = [any(row.get(level) for level in TREE_LEVELS) for row in answers]
     return [name if is_named else "" for name, is_named in zip(names, has_category, strict=True)]
 
 
-def measure(subject: Subject, names: Sequence[str], answers: Sequence[Answers]) -> dict[str, float]:
+def score_names(references: CaptionReferences, names: Sequence[str], answers: Sequence[Answers]) -> dict[str, float]:
     """`rouge_l`, `bleu4` and `cider` are against the cleaned names, those with `_raw` against the catalogue's own."""
-    texts = [plain(words_of_name(name)) for name in names]
-    cleaned = [plain(words) for words in subject.cleaned]
-    raw = [words_of_name(item.name) for item in subject.items]
+    texts = [split_phrases(words_of_name(name)) for name in names]
+    cleaned = [split_phrases(words) for words in references.cleaned]
+    raw = [words_of_name(item.name) for item in references.items]
     joined = [" ".join(text) for text in texts]
     figures = {
         "rouge_l": rouge_l(texts, cleaned),
@@ -145,53 +150,54 @@ def measure(subject: Subject, names: Sequence[str], answers: Sequence[Answers]) 
         "bleu4_raw": bleu4(texts, raw),
         "cider_raw": cider(texts, raw),
         "distinct": len(set(joined)) / len(joined),
-        "novel": float(np.mean([text not in subject.trained for text in joined])),
+        "novel": float(np.mean([text not in references.trained for text in joined])),
         "words": float(np.mean([len(text) for text in texts])),
-        "brand_words": float(np.mean([has_brand(subject, name) for name in names])),
+        "brand_words": float(np.mean([has_brand(references, name) for name in names])),
     }
-    if subject.lexicon:
+    if references.lexicon:
         rows = zip(names, answers, strict=True)
-        agreement = Agreement(subject.lexicon, subject.bundle.taxonomy)
+        agreement = Agreement(references.lexicon, references.bundle.taxonomy)
         against = [agreement.contradictions(name, row) for name, row in rows]
         figures["contradictions"] = float(np.mean([bool(found) for found in against]))
     return figures
 
 
-def has_brand(subject: Subject, name: str) -> bool:
-    return bool(named_brands(name, subject.brands, subject.brand_names, subject.phrases))
+def has_brand(references: CaptionReferences, name: str) -> bool:
+    return bool(named_brands(name, references.brands, references.brand_names, references.phrases))
 
 
-def plain(words: Sequence[str]) -> list[str]:
+def split_phrases(words: Sequence[str]) -> list[str]:
     """Single words: navy_blue is two of them."""
     return [part for word in words for part in word.split("_")]
 
 
 def retrieval(
-    subject: Subject, captioner: WritingCaptioner, maps: Maps, answers: Sequence[Answers]
+    references: CaptionReferences, captioner: DecoderCaptioner, maps: Maps, answers: Sequence[Answers]
 ) -> dict[str, float]:
     """Recall@10 of a row's product group from its cleaned name, among all the split's pictures.
 
     `random` is what ten pictures drawn at random find, `attributes` a ranking by how many of the name's words are among
     the predicted attributes' (its ties broken at random).
     """
-    groups = np.unique([item.group for item in subject.items], return_inverse=True)[1]
+    groups = np.unique([item.group for item in references.items], return_inverse=True)[1]
     with torch.inference_mode():
         parts = [
             captioner.network.embed_image(
-                captioner.network.look(torch.from_numpy(np.array(maps[at : at + 256])).float())
+                captioner.network.encode_image(torch.from_numpy(np.array(maps[at : at + 256])).float())
             )
             for at in range(0, len(maps), 256)
         ]
     pictures = torch.cat(parts).numpy()
-    texts = captioner.embed_texts([" ".join(plain(words)) for words in subject.cleaned]).astype(np.float32)
-    dice = np.random.default_rng(0)
-    bags = [set(plain(words_of_name(" ".join(value for value in row.values() if value)))) for row in answers]
+    texts = captioner.embed_texts([" ".join(split_phrases(words)) for words in references.cleaned]).astype(np.float32)
+    rng = np.random.default_rng(0)
+    bags = [set(split_phrases(words_of_name(" ".join(value for value in row.values() if value)))) for row in answers]
     overlap = np.array(
-        [[len(bag.intersection(words)) for bag in bags] for words in map(plain, subject.cleaned)], dtype=np.float32
+        [[len(bag.intersection(words)) for bag in bags] for words in map(split_phrases, references.cleaned)],
+        dtype=np.float32,
     )
     return {
         "recall_at_10": recall(texts @ pictures.T, groups),
-        "attributes": recall(overlap + dice.random(overlap.shape) * 0.5, groups),
+        "attributes": recall(overlap + rng.random(overlap.shape) * 0.5, groups),
         "random": random_recall(groups),
     }
 

@@ -16,18 +16,18 @@ ORDERS = (1, 2, 3, 4)
 
 
 def bleu4(captions: Sequence[Words], references: Sequence[Words]) -> float:
-    """0..1; 0 where no four words in a row are right anywhere."""
-    right, made = Counter[int](), Counter[int]()
+    """0..1; 0 where no four words in a row are correct anywhere."""
+    correct, made = Counter[int](), Counter[int]()
     for caption, reference in zip(captions, references, strict=True):
         for order in ORDERS:
             mine, theirs = grams(caption, order), grams(reference, order)
-            right[order] += (mine & theirs).total()
+            correct[order] += (mine & theirs).total()
             made[order] += mine.total()
-    if any(right[order] == 0 for order in ORDERS):
+    if any(correct[order] == 0 for order in ORDERS):
         return 0.0
     length, wanted = sum(map(len, captions)), sum(map(len, references))
     brevity = min(1.0, math.exp(1 - wanted / length))
-    return brevity * math.exp(sum(math.log(right[order] / made[order]) for order in ORDERS) / len(ORDERS))
+    return brevity * math.exp(sum(math.log(correct[order] / made[order]) for order in ORDERS) / len(ORDERS))
 
 
 def rouge_l(captions: Sequence[Words], references: Sequence[Words]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from train.evaluation.tables import number, table
+from train.evaluation.tables import format_number, table
 
 COLUMNS = {
     "rouge_l": "ROUGE-L",
@@ -21,7 +21,7 @@ COLUMNS = {
 }
 
 
-def captions_text(captions: dict[str, Any]) -> str:
+def format_captions(captions: dict[str, Any]) -> str:
     """One line per way of writing, and the search by words where there is one."""
     rows = {f"{captions['source']}, all answered": captions, f"{captions['source']}, served": captions["served"]}
     if "structured" in captions:
@@ -29,7 +29,7 @@ def captions_text(captions: dict[str, Any]) -> str:
             "structured text, all answered": captions["structured"]["all_answered"],
             "structured text, served": captions["structured"]["served"],
         }
-    lines = [(name, *[number(row.get(key)) for key in COLUMNS]) for name, row in rows.items()]
+    lines = [(name, *[format_number(row.get(key)) for key in COLUMNS]) for name, row in rows.items()]
     text = table(("captions", *COLUMNS.values()), lines)
     if "retrieval" not in captions:
         return text

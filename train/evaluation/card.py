@@ -10,26 +10,26 @@ from model.bundle import ALWAYS_ABSTAIN, Bundle
 from train.evaluation.tables import (
     catalogue_table,
     domain_table,
-    number,
+    format_number,
+    interval_table,
     photo_table,
-    spread_table,
     table,
     tree_line,
 )
 
-UNTOLD = """## Where it comes from
+NO_ORIGIN = """## Where it comes from
 
 Nothing was said about the data and their limits when this bundle was made (`--origin FILE`).
 """
 
 
-def origin_of(file: Path | None) -> str:
+def read_origin(file: Path | None) -> str:
     """What the card says of the data and their limits."""
-    return UNTOLD if file is None else file.read_text(encoding="utf-8")
+    return NO_ORIGIN if file is None else file.read_text(encoding="utf-8")
 
 
 def write_card(bundle: Bundle, reports: list[dict[str, Any]], origin: str) -> str:
-    """Markdown. `reports` are `judge`'s, one per measured split."""
+    """Markdown. `reports` are `evaluate`'s, one per measured split."""
     parts = [
         f"# {bundle.name} {bundle.version}",
         _summary(bundle),
@@ -71,15 +71,19 @@ def _figures(report: dict[str, Any]) -> str:
         return "\n\n".join([title, domain_table(report)])
     if report["kind"] == "photos":
         title = f"### People's own photos, `{report['split']}` ({report['rows']} photos of senders not trained on)"
-        return "\n\n".join([title, photo_table(report), spread_table(report), tree_line(report)])
+        return "\n\n".join([title, photo_table(report), interval_table(report), tree_line(report)])
     title = f"### Catalogue, `{report['split']}` ({report['rows']} rows of product groups not trained on)"
-    tables = [catalogue_table(report), spread_table(report), tree_line(report)]
+    tables = [catalogue_table(report), interval_table(report), tree_line(report)]
     return "\n\n".join([title, *tables, EXPLAINED.strip()])
 
 
 def _thresholds(bundle: Bundle) -> str:
     rows = [
-        (name, f"{row.precision:.2f}", "never answers" if row.threshold >= ALWAYS_ABSTAIN else number(row.threshold))
+        (
+            name,
+            f"{row.precision:.2f}",
+            "never answers" if row.threshold >= ALWAYS_ABSTAIN else format_number(row.threshold),
+        )
         for name, row in bundle.calibration.items()
     ]
     return (

@@ -7,21 +7,21 @@ from typing import Any
 import numpy as np
 
 from model.bundle import Bundle
-from train.data.nonproducts import TESTED, draw_kind
-from train.evaluation.inference import logits_of, products_of, tree_scores
+from train.data.nonproducts import TEST_KINDS, draw_kind
+from train.evaluation.inference import compute_logits, product_mask, tree_scores
 
 PICTURES = 1000
 SEED = 1
 
 
-def judge_domain(bundle: Bundle, pictures: int = PICTURES) -> dict[str, Any]:
+def evaluate_domain(bundle: Bundle, pictures: int = PICTURES) -> dict[str, Any]:
     """Per kind the shares taken for a product, and answered at the tree's deepest level (else the first attribute)."""
     network, name = bundle.network(), bundle.taxonomy.leaf or next(iter(bundle.taxonomy.attributes))
     kinds = {}
-    for kind, draw in TESTED.items():
+    for kind, draw in TEST_KINDS.items():
         pixels = draw_kind(draw, pictures, bundle.size, SEED)
-        logits = logits_of(network, pixels, bundle.mean, bundle.std)
-        taken = products_of(logits, len(pixels))
+        logits = compute_logits(network, pixels, bundle.mean, bundle.std)
+        taken = product_mask(logits, len(pixels))
         scores = tree_scores(logits, bundle.taxonomy, bundle.calibration, bundle.photo_factor)[name]
         sure = scores.max(axis=1) >= bundle.calibration[name].threshold
         kinds[kind] = {"taken": float(taken.mean()), "answered": float((taken & sure).mean())}

@@ -18,14 +18,14 @@ from train.data.catalogue import Columns, Item, read_catalogue
 from train.data.dataset import PhotoSplit, load_photo_split
 from train.data.images import ImageStore, load_pixels
 from train.data.photos import GENDER, read_photos
-from train.evaluation.bootstrap import spread
+from train.evaluation.bootstrap import bootstrap_intervals
 from train.evaluation.calibrate import cluster_numbers
-from train.evaluation.caption_evaluator import judge_captions
-from train.evaluation.inference import Scored, scores_of
+from train.evaluation.caption_evaluator import evaluate_captions
+from train.evaluation.inference import SplitScores, compute_scores
 from train.evaluation.measure import (
-    Bools,
-    Floats,
-    Judged,
+    AttributePredictions,
+    BoolArray,
+    FloatArray,
     answered,
     figures,
 )
@@ -33,39 +33,39 @@ from train.evaluation.measure import (
 Scores = dict[str, npt.NDArray[np.float64]]
 
 
-def judge(
+def evaluate(
     bundle: Bundle, data: Path, split: str, columns: Columns | None = None, labels: Path | None = None
 ) -> dict[str, Any]:
     """Measure one split of a data set in either layout. Raises FileNotFoundError or ValueError on others.
 
     `columns` are those of a catalogue's table, `labels` says what fits a photo's label; both by default the client's.
     """
-    return judge_closely(bundle, data, split, columns, labels)[0]
+    return evaluate_with_predictions(bundle, data, split, columns, labels)[0]
 
 
-def judge_closely(
+def evaluate_with_predictions(
     bundle: Bundle, data: Path, split: str, columns: Columns | None = None, labels: Path | None = None
-) -> tuple[dict[str, Any], Evidence]:
+) -> tuple[dict[str, Any], EvaluatedSplit]:
     """The same, and the rows behind the figures."""
     about = {"bundle": bundle.name, "version": bundle.version, "data": data.resolve().stem, "split": split}
     if (data / "photos.csv").exists():
-        report, evidence = judge_photos(bundle, data, split, labels)
-        return {**about, "kind": "photos", **report}, evidence
-    report, evidence = judge_catalogue(bundle, data, split, columns)
-    return {**about, "kind": "catalogue", **report}, evidence
+        report, evaluated = evaluate_photos(bundle, data, split, labels)
+        return {**about, "kind": "photos", **report}, evaluated
+    report, evaluated = evaluate_catalogue(bundle, data, split, columns)
+    return {**about, "kind": "catalogue", **report}, evaluated
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """The rows behind a report: the pictures at the network's input size, and every attribute judged."""
+class EvaluatedSplit:
+    """The rows behind a report: the pictures at the network's input size, and every attribute predictions."""
 
     pixels: Pixels
-    judged: list[Judged]
+    predictions: list[AttributePredictions]
 
 
-def judge_catalogue(
+def evaluate_catalogue(
     bundle: Bundle, data: Path, split: str, columns: Columns | None = None
-) -> tuple[dict[str, Any], Evidence]:
+) -> tuple[dict[str, Any], EvaluatedSplit]:
     """Figures per attribute over labelled rows (unknown values count as missed), per tier, and of the tree."""
     store = ImageStore(data)
     rows = read_catalogue(data, bundle.taxonomy.values, columns)
@@ -73,61 +73,63 @@ def judge_catalogue(
     if not items:
         raise ValueError(f"{data.name} has no pictures in the split {split!r}")
     pixels = load_pixels(data, [item.image for item in items], bundle.size)
-    scored = scores_of(bundle, pixels)
-    judged = judge_rows(bundle, items, scored)
+    split_scores = compute_scores(bundle, pixels)
+    predictions = catalogue_predictions(bundle, items, split_scores)
     tiers = {"small": [item.is_small is True for item in items], "larger": [item.is_small is False for item in items]}
     groups = cluster_numbers([item.group for item in items])
     report = {
         "rows": len(items),
-        "taken": float(scored.is_product.mean()),
-        "attributes": {each.name: asdict(figures(each)) for each in judged},
-        "spread": {each.name: asdict(spread(each, groups[each.rows])) for each in judged},
-        "tiers": {tier: _of_tier(judged, np.array(chosen)) for tier, chosen in tiers.items() if any(chosen)},
-        "hierarchy": hierarchy(bundle, scored.scores),
-        "captions": judge_captions(bundle, data, split, columns) if bundle.captioner else {},
+        "taken": float(split_scores.is_product.mean()),
+        "attributes": {each.name: asdict(figures(each)) for each in predictions},
+        "spread": {each.name: asdict(bootstrap_intervals(each, groups[each.rows])) for each in predictions},
+        "tiers": {tier: _of_tier(predictions, np.array(chosen)) for tier, chosen in tiers.items() if any(chosen)},
+        "hierarchy": hierarchy(bundle, split_scores.scores),
+        "captions": evaluate_captions(bundle, data, split, columns) if bundle.captioner else {},
     }
-    return report, Evidence(pixels, judged)
+    return report, EvaluatedSplit(pixels, predictions)
 
 
-def judge_rows(bundle: Bundle, items: Sequence[Item], scored: Scored) -> list[Judged]:
+def catalogue_predictions(
+    bundle: Bundle, items: Sequence[Item], split_scores: SplitScores
+) -> list[AttributePredictions]:
     """Every attribute that any row has a label of."""
     found = []
     for name, values in bundle.taxonomy.values.items():
         rows = np.array([i for i, item in enumerate(items) if name in item.labels], dtype=np.int64)
         if len(rows):
             truth = [items[i].labels[name] for i in rows]
-            guesses = [values[i] for i in scored.scores[name][rows].argmax(axis=1)]
-            right = np.array([true == guess for true, guess in zip(truth, guesses, strict=True)], dtype=bool)
-            found.append(_judged(bundle, name, rows, truth, guesses, right, scored))
+            guesses = [values[i] for i in split_scores.scores[name][rows].argmax(axis=1)]
+            correct = np.array([true == guess for true, guess in zip(truth, guesses, strict=True)], dtype=bool)
+            found.append(_attribute_predictions(bundle, name, rows, truth, guesses, correct, split_scores))
     return found
 
 
-def _judged(
+def _attribute_predictions(
     bundle: Bundle,
     name: str,
     rows: npt.NDArray[np.int64],
     truth: list[str],
     guesses: list[str],
-    right: Bools,
-    scored: Scored,
-) -> Judged:
-    return Judged(
+    correct: BoolArray,
+    split_scores: SplitScores,
+) -> AttributePredictions:
+    return AttributePredictions(
         name=name,
         rows=rows,
         truth=truth,
         guesses=guesses,
-        right=right,
-        confidence=scored.scores[name][rows].max(axis=1),
-        before=scored.raw[name][rows].max(axis=1),
-        is_product=scored.is_product[rows],
+        correct=correct,
+        confidence=split_scores.scores[name][rows].max(axis=1),
+        uncalibrated=split_scores.raw[name][rows].max(axis=1),
+        is_product=split_scores.is_product[rows],
         threshold=bundle.calibration[name].threshold,
-        asked=bundle.calibration[name].precision,
+        target_precision=bundle.calibration[name].precision,
     )
 
 
-def _of_tier(judged: Sequence[Judged], chosen: Bools) -> dict[str, Any]:
-    kept = {each.name: each.right[chosen[each.rows]] for each in judged}
-    accuracy = {name: float(right.mean()) for name, right in kept.items() if len(right)}
+def _of_tier(predictions: Sequence[AttributePredictions], chosen: BoolArray) -> dict[str, Any]:
+    kept = {each.name: each.correct[chosen[each.rows]] for each in predictions}
+    accuracy = {name: float(correct.mean()) for name, correct in kept.items() if len(correct)}
     return {"rows": int(chosen.sum()), "accuracy": accuracy}
 
 
@@ -141,13 +143,13 @@ def hierarchy(bundle: Bundle, scores: Scores) -> dict[str, float]:
     answers = [{level: best[level][row] for level in levels if sure[level][row]} for row in range(count)]
     guesses = [{level: best[level][row] for level in levels} for row in range(count)]
     return {
-        "answers_consistent": float(np.mean([agrees(bundle.taxonomy, chain) for chain in answers])),
-        "guesses_consistent": float(np.mean([agrees(bundle.taxonomy, chain) for chain in guesses])),
+        "answers_consistent": float(np.mean([is_consistent(bundle.taxonomy, chain) for chain in answers])),
+        "guesses_consistent": float(np.mean([is_consistent(bundle.taxonomy, chain) for chain in guesses])),
         "answered_at_some_level": float(np.mean([bool(chain) for chain in answers])),
     }
 
 
-def agrees(taxonomy: Taxonomy, chain: dict[str, str]) -> bool:
+def is_consistent(taxonomy: Taxonomy, chain: dict[str, str]) -> bool:
     """Whether the given levels lie on one path of the tree, with nothing missing above an answered level."""
     levels = taxonomy.levels
     present = [level for level in levels if level in chain]
@@ -156,37 +158,37 @@ def agrees(taxonomy: Taxonomy, chain: dict[str, str]) -> bool:
     return all(taxonomy.parents[lower][chain[lower]] == chain[upper] for lower, upper in itertools.pairwise(present))
 
 
-def judge_photos(
+def evaluate_photos(
     bundle: Bundle, folder: Path, split: str, labels: Path | None = None
-) -> tuple[dict[str, Any], Evidence]:
+) -> tuple[dict[str, Any], EvaluatedSplit]:
     """How often the type fits the photo's coarse label; coverage and precision of answered types."""
     photos = load_photo_split(folder, read_photos(folder), split, bundle.taxonomy, bundle.size, labels=labels)
-    scored = scores_of(bundle, photos.pixels)
-    right, confidence = fitting(photos, scored.scores)
+    split_scores = compute_scores(bundle, photos.pixels)
+    correct, confidence = label_fits(photos, split_scores.scores)
     values = bundle.taxonomy.values[photos.leaf]
-    guesses = [values[i] for i in scored.scores[photos.leaf].argmax(axis=1)]
+    guesses = [values[i] for i in split_scores.scores[photos.leaf].argmax(axis=1)]
     everyone = np.arange(len(photos.photos))
     truth = [photo.label for photo in photos.photos]
-    judged = _judged(bundle, photos.leaf, everyone, truth, guesses, right, scored)
-    coverage, precision = answered(right, judged.score, judged.threshold)
-    without = float((confidence >= judged.threshold).mean())
+    predictions = _attribute_predictions(bundle, photos.leaf, everyone, truth, guesses, correct, split_scores)
+    coverage, precision = answered(correct, predictions.score, predictions.threshold)
+    without = float((confidence >= predictions.threshold).mean())
     senders = cluster_numbers([photo.sender for photo in photos.photos])
-    types = {"type_fits": float(right.mean()), "coverage": coverage, "precision": precision}
+    types = {"type_fits": float(correct.mean()), "coverage": coverage, "precision": precision}
     report = {
         "rows": len(photos.photos),
         **types,
-        "taken": float(scored.is_product.mean()),
+        "taken": float(split_scores.is_product.mean()),
         "lost_as_no_product": 1 - coverage / without if without else 0.0,
         "attributes": {photos.leaf: types},
-        "spread": {photos.leaf: asdict(spread(judged, senders))},
-        "kids_gender_fits": _kids_fit(photos, scored.scores),
-        "hierarchy": hierarchy(bundle, scored.scores),
-        "type_fits_by_label": _by_label(photos, right),
+        "spread": {photos.leaf: asdict(bootstrap_intervals(predictions, senders))},
+        "kids_gender_fits": _kids_fit(photos, split_scores.scores),
+        "hierarchy": hierarchy(bundle, split_scores.scores),
+        "type_fits_by_label": _by_label(photos, correct),
     }
-    return report, Evidence(photos.pixels, [judged])
+    return report, EvaluatedSplit(photos.pixels, [predictions])
 
 
-def fitting(photos: PhotoSplit, scores: Scores) -> tuple[npt.NDArray[np.bool_], Floats]:
+def label_fits(photos: PhotoSplit, scores: Scores) -> tuple[npt.NDArray[np.bool_], FloatArray]:
     """Per photo, whether the best value of the deepest level fits its label, and that value's score."""
     best = scores[photos.leaf].argmax(axis=1)
     return photos.types[np.arange(len(best)), best], scores[photos.leaf].max(axis=1)
@@ -200,6 +202,6 @@ def _kids_fit(photos: PhotoSplit, scores: Scores) -> float | None:
     return float(photos.fitting[GENDER][np.arange(len(best)), best][is_kids].mean())
 
 
-def _by_label(photos: PhotoSplit, right: npt.NDArray[np.bool_]) -> dict[str, float]:
+def _by_label(photos: PhotoSplit, correct: npt.NDArray[np.bool_]) -> dict[str, float]:
     labels = np.array([photo.label for photo in photos.photos])
-    return {str(label): float(right[labels == label].mean()) for label in np.unique(labels)}
+    return {str(label): float(correct[labels == label].mean()) for label in np.unique(labels)}

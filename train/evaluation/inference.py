@@ -20,7 +20,7 @@ Logits = dict[str, npt.NDArray[np.float32]]
 
 
 @torch.no_grad()
-def logits_of(
+def compute_logits(
     network: AttributeNetwork,
     pixels: Pixels,
     mean: tuple[float, ...] = IMAGENET_MEAN,
@@ -37,7 +37,7 @@ def logits_of(
 
 
 @dataclass(frozen=True)
-class Scored:
+class SplitScores:
     """What a bundle says of N pictures, per answered attribute N x values.
 
     `scores` are the numbers the predictor gives, `raw` those of plain softmax, before any calibration; `is_product`
@@ -49,18 +49,18 @@ class Scored:
     is_product: npt.NDArray[np.bool_]
 
 
-def scores_of(bundle: Bundle, pixels: Pixels) -> Scored:
+def compute_scores(bundle: Bundle, pixels: Pixels) -> SplitScores:
     """All pictures through a bundle."""
-    logits = logits_of(bundle.network(), pixels, bundle.mean, bundle.std)
+    logits = compute_logits(bundle.network(), pixels, bundle.mean, bundle.std)
     plain = {name: replace(each, temperature=1.0, softness=1.0) for name, each in bundle.calibration.items()}
-    return Scored(
+    return SplitScores(
         scores=tree_scores(logits, bundle.taxonomy, bundle.calibration, bundle.photo_factor),
         raw=tree_scores(logits, bundle.taxonomy, plain, 1.0),
-        is_product=products_of(logits, len(pixels)),
+        is_product=product_mask(logits, len(pixels)),
     )
 
 
-def products_of(logits: Logits, rows: int) -> npt.NDArray[np.bool_]:
+def product_mask(logits: Logits, rows: int) -> npt.NDArray[np.bool_]:
     """Which rows are taken for products, N: all of them where the network cannot tell."""
     return np.asarray(logits[DOMAIN] >= 0) if DOMAIN in logits else np.ones(rows, dtype=bool)
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
 BINS = 15
 
 
@@ -32,7 +32,7 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Judged:
+class AttributePredictions:
     """One attribute's best guesses over the rows that have a label.
 
     `rows` are their numbers in the split, `confidence` the guesses' calibrated scores and `before` those of plain
@@ -43,38 +43,38 @@ class Judged:
     rows: npt.NDArray[np.int64]
     truth: list[str]
     guesses: list[str]
-    right: Bools
-    confidence: Floats
-    before: Floats
-    is_product: Bools
+    correct: BoolArray
+    confidence: FloatArray
+    uncalibrated: FloatArray
+    is_product: BoolArray
     threshold: float
-    asked: float
+    target_precision: float
 
     @property
-    def score(self) -> Floats:
+    def score(self) -> FloatArray:
         """What is compared with thresholds: the confidence, -1 where no product is seen."""
         return np.where(self.is_product, self.confidence, -1.0)
 
 
-def figures(judged: Judged) -> Figures:
+def figures(predictions: AttributePredictions) -> Figures:
     """Accuracy, F1 and ECE are those of the best guess, thresholds ignored; the last two are of answered rows."""
-    coverage, precision = answered(judged.right, judged.score, judged.threshold)
+    coverage, precision = answered(predictions.correct, predictions.score, predictions.threshold)
     return Figures(
-        rows=len(judged.right),
-        accuracy=float(judged.right.mean()),
-        macro_f1=macro_f1(judged.truth, judged.guesses, 1),
-        macro_f1_5=macro_f1(judged.truth, judged.guesses, 5),
-        ece_before=expected_calibration_error(judged.right, judged.before),
-        ece=expected_calibration_error(judged.right, judged.confidence),
+        rows=len(predictions.correct),
+        accuracy=float(predictions.correct.mean()),
+        macro_f1=macro_f1(predictions.truth, predictions.guesses, 1),
+        macro_f1_5=macro_f1(predictions.truth, predictions.guesses, 5),
+        ece_before=expected_calibration_error(predictions.correct, predictions.uncalibrated),
+        ece=expected_calibration_error(predictions.correct, predictions.confidence),
         coverage=coverage,
         precision=precision,
     )
 
 
-def answered(right: Bools, confidence: Floats, threshold: float) -> tuple[float, float | None]:
-    """Share of rows at or above the threshold, and the share of those that are right (None: no row)."""
+def answered(correct: BoolArray, confidence: FloatArray, threshold: float) -> tuple[float, float | None]:
+    """Share of rows at or above the threshold, and the share of those that are correct (None: no row)."""
     is_answered = confidence >= threshold
-    return float(is_answered.mean()), float(right[is_answered].mean()) if is_answered.any() else None
+    return float(is_answered.mean()), float(correct[is_answered].mean()) if is_answered.any() else None
 
 
 def macro_f1(truth: Sequence[str], guesses: Sequence[str], at_least: int) -> float:
@@ -85,14 +85,14 @@ def macro_f1(truth: Sequence[str], guesses: Sequence[str], at_least: int) -> flo
     return float(np.mean([2 * hits[v] / (true_count[v] + guess_count[v]) for v in values])) if values else 0.0
 
 
-def expected_calibration_error(right: Bools, confidence: Floats, bins: int = BINS) -> float:
+def expected_calibration_error(correct: BoolArray, confidence: FloatArray, bins: int = BINS) -> float:
     """Mean distance between confidence and accuracy over bins of equal mass, weighted by their rows."""
-    parts = of_equal_mass(confidence, bins)
-    gaps = [len(part) * abs(float(right[part].mean()) - float(confidence[part].mean())) for part in parts]
+    parts = equal_mass_bins(confidence, bins)
+    gaps = [len(part) * abs(float(correct[part].mean()) - float(confidence[part].mean())) for part in parts]
     return sum(gaps) / len(confidence)
 
 
-def of_equal_mass(confidence: Floats, bins: int = BINS) -> list[npt.NDArray[np.int64]]:
+def equal_mass_bins(confidence: FloatArray, bins: int = BINS) -> list[npt.NDArray[np.int64]]:
     """The rows' numbers by rising confidence, cut into bins as equal as can be; empty ones are left out."""
     order = np.argsort(confidence, kind="stable")
     return [part for part in np.array_split(order, bins) if len(part)]

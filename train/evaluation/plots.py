@@ -1,4 +1,4 @@
-"""Plots of judged attributes as SVG text: reliability, coverage and precision, confusion, accuracy by frequency."""
+"""Plots of predictions attributes as SVG text: reliability, coverage and precision, confusion, accuracy by frequency."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from train.evaluation.measure import Floats, Judged, of_equal_mass
+from train.evaluation.measure import AttributePredictions, FloatArray, equal_mass_bins
 
 PANEL = (3.2, 2.9)
 """Width and height of one attribute's panel, in inches."""
@@ -21,48 +21,48 @@ PANEL = (3.2, 2.9)
 TOP = 30
 
 
-def reliability(judged: Sequence[Judged]) -> str:
-    """How often guesses are right against how sure the network is, before calibration and after: equal bins."""
+def reliability(predictions: Sequence[AttributePredictions]) -> str:
+    """How often guesses are correct against how sure the network is, before calibration and after: equal bins."""
 
-    def draw(axes: Axes, each: Judged) -> None:
+    def draw(axes: Axes, each: AttributePredictions) -> None:
         axes.plot([0, 1], [0, 1], color="0.8")
-        for label, confidence, style in (("before", each.before, ":"), ("after", each.confidence, "-")):
-            parts = of_equal_mass(confidence)
+        for label, confidence, style in (("before", each.uncalibrated, ":"), ("after", each.confidence, "-")):
+            parts = equal_mass_bins(confidence)
             sure = [float(confidence[part].mean()) for part in parts]
-            axes.plot(sure, [float(each.right[part].mean()) for part in parts], style, marker=".", label=label)
-        axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="score", ylabel="right")
+            axes.plot(sure, [float(each.correct[part].mean()) for part in parts], style, marker=".", label=label)
+        axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="score", ylabel="correct")
         axes.legend(fontsize=7)
 
-    return _panels(judged, draw)
+    return _panels(predictions, draw)
 
 
-def coverage_and_precision(judged: Sequence[Judged]) -> str:
+def coverage_and_precision(predictions: Sequence[AttributePredictions]) -> str:
     """What any threshold would give; the mark is the one that is served, the line the precision asked for."""
 
-    def draw(axes: Axes, each: Judged) -> None:
+    def draw(axes: Axes, each: AttributePredictions) -> None:
         coverage, precision = curve(each)
         axes.plot(coverage, precision)
-        axes.axhline(each.asked, color="0.7", linestyle=":")
+        axes.axhline(each.target_precision, color="0.7", linestyle=":")
         served = each.score >= each.threshold
         if served.any():
-            axes.plot(float(served.mean()), float(each.right[served].mean()), "o", color="tab:red")
-        axes.set(xlim=(0, 1.02), ylim=(min(0.5, float(each.right.mean())), 1.01), xlabel="answered", ylabel="right")
+            axes.plot(float(served.mean()), float(each.correct[served].mean()), "o", color="tab:red")
+        axes.set(xlim=(0, 1.02), ylim=(min(0.5, float(each.correct.mean())), 1.01), xlabel="answered", ylabel="correct")
 
-    return _panels(judged, draw)
+    return _panels(predictions, draw)
 
 
-def curve(judged: Judged) -> tuple[Floats, Floats]:
+def curve(predictions: AttributePredictions) -> tuple[FloatArray, FloatArray]:
     """(coverage, precision) at every threshold, from the surest row to all that are taken for products."""
-    order = np.argsort(-judged.score, kind="stable")
-    order = order[judged.score[order] >= 0]
+    order = np.argsort(-predictions.score, kind="stable")
+    order = order[predictions.score[order] >= 0]
     counts = np.arange(1, len(order) + 1)
-    return counts / len(judged.right), np.cumsum(judged.right[order]) / counts
+    return counts / len(predictions.correct), np.cumsum(predictions.correct[order]) / counts
 
 
-def confusion(judged: Judged, top: int = TOP) -> str:
+def confusion(predictions: AttributePredictions, top: int = TOP) -> str:
     """The most frequent values: each row says what its pictures were taken for, as shares of the row."""
-    frequent = [value for value, _ in Counter(judged.truth).most_common(top)]
-    shares = confusion_shares(judged, frequent)
+    frequent = [value for value, _ in Counter(predictions.truth).most_common(top)]
+    shares = confusion_shares(predictions, frequent)
     side = 2.2 + 0.26 * len(frequent)
     figure = Figure(figsize=(side + 0.6, side))
     axes = figure.subplots()
@@ -77,20 +77,20 @@ def confusion(judged: Judged, top: int = TOP) -> str:
     return _svg(figure)
 
 
-def confusion_shares(judged: Judged, values: Sequence[str]) -> npt.NDArray[np.float64]:
+def confusion_shares(predictions: AttributePredictions, values: Sequence[str]) -> npt.NDArray[np.float64]:
     """values x (values and one column for all others): per true value, the share of each guess."""
     place = {value: number for number, value in enumerate(values)}
     counts = np.zeros((len(values), len(values) + 1))
-    for true, guess in zip(judged.truth, judged.guesses, strict=True):
+    for true, guess in zip(predictions.truth, predictions.guesses, strict=True):
         if true in place:
             counts[place[true], place.get(guess, len(values))] += 1
     return counts / counts.sum(axis=1, keepdims=True).clip(min=1)
 
 
-def accuracy_by_frequency(judged: Judged, trained: Mapping[str, int]) -> str:
+def accuracy_by_frequency(predictions: AttributePredictions, trained: Mapping[str, int]) -> str:
     """One dot per value: how often it is recognized, against how many rows were trained on."""
-    totals = Counter(judged.truth)
-    hits = Counter(true for true, right in zip(judged.truth, judged.right, strict=True) if right)
+    totals = Counter(predictions.truth)
+    hits = Counter(true for true, correct in zip(predictions.truth, predictions.correct, strict=True) if correct)
     figure = Figure(figsize=(7, 4))
     axes = figure.subplots()
     counts = [max(trained.get(value, 0), 0.7) for value in totals]
@@ -99,19 +99,19 @@ def accuracy_by_frequency(judged: Judged, trained: Mapping[str, int]) -> str:
     for (value, total), count, share in zip(totals.items(), counts, shares, strict=True):
         if share < 0.5 and total >= 5:
             axes.annotate(value, (count, share), fontsize=7)
-    axes.set(xscale="log", ylim=(-0.03, 1.03), xlabel="rows trained on", ylabel="right", title=judged.name)
+    axes.set(xscale="log", ylim=(-0.03, 1.03), xlabel="rows trained on", ylabel="correct", title=predictions.name)
     return _svg(figure)
 
 
-def _panels(judged: Sequence[Judged], draw: Callable[[Axes, Judged], None]) -> str:
-    columns = min(3, len(judged))
-    rows = math.ceil(len(judged) / columns)
+def _panels(predictions: Sequence[AttributePredictions], draw: Callable[[Axes, AttributePredictions], None]) -> str:
+    columns = min(3, len(predictions))
+    rows = math.ceil(len(predictions) / columns)
     figure = Figure(figsize=(PANEL[0] * columns, PANEL[1] * rows), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False).flat
-    for axes, each in zip(grid, judged, strict=False):
+    for axes, each in zip(grid, predictions, strict=False):
         draw(axes, each)
         axes.set_title(each.name, fontsize=10)
-    for axes in list(grid)[len(judged) :]:
+    for axes in list(grid)[len(predictions) :]:
         axes.set_axis_off()
     return _svg(figure)
 

@@ -15,9 +15,9 @@ from PIL import Image, ImageDraw
 
 from model.preprocessing import Pixels
 from train.evaluation import plots
-from train.evaluation.evaluator import Evidence
-from train.evaluation.measure import Judged
-from train.evaluation.tables import text_of
+from train.evaluation.evaluator import EvaluatedSplit
+from train.evaluation.measure import AttributePredictions
+from train.evaluation.tables import format_report
 
 SHEET = (8, 5)
 """Pictures across and down on a contact sheet."""
@@ -37,15 +37,15 @@ pre {{ overflow: auto; font-size: 12px; }} svg, img {{ max-width: 100%; height: 
 
 
 def write_report(
-    folder: Path, report: dict[str, Any], evidence: Evidence, trained: Mapping[str, Mapping[str, int]]
+    folder: Path, report: dict[str, Any], evaluated: EvaluatedSplit, trained: Mapping[str, Mapping[str, int]]
 ) -> Path:
     """The page's file. `trained` says how many training rows each value of each attribute had."""
     folder.mkdir(parents=True, exist_ok=True)
-    sections = [("Figures", f"<pre>{html.escape(text_of(report))}</pre>")]
-    sections += _plots(evidence, trained)
-    for each in evidence.judged:
+    sections = [("Figures", f"<pre>{html.escape(format_report(report))}</pre>")]
+    sections += _plots(evaluated, trained)
+    for each in evaluated.predictions:
         file = folder / f"worst-{each.name}.jpg"
-        if write_worst(file, each, evidence.pixels):
+        if write_worst(file, each, evaluated.pixels):
             sections.append((f"Worst mistakes: {each.name}", f'<img src="{file.name}" alt="contact sheet">'))
     body = "\n".join(f"<h2>{html.escape(title)}</h2>\n{content}" for title, content in sections)
     title = f"{report['bundle']} {report['version']} on {report['data']}, {report['split']}"
@@ -54,31 +54,31 @@ def write_report(
     return page
 
 
-def _plots(evidence: Evidence, trained: Mapping[str, Mapping[str, int]]) -> list[tuple[str, str]]:
-    judged = evidence.judged
+def _plots(evaluated: EvaluatedSplit, trained: Mapping[str, Mapping[str, int]]) -> list[tuple[str, str]]:
+    predictions = evaluated.predictions
     found = [
-        ("Is a score what it says?", plots.reliability(judged)),
-        ("What a threshold costs, and what it gives", plots.coverage_and_precision(judged)),
+        ("Is a score what it says?", plots.reliability(predictions)),
+        ("What a threshold costs, and what it gives", plots.coverage_and_precision(predictions)),
     ]
-    for each in judged:
+    for each in predictions:
         if trained.get(each.name):
             found.append(
                 (f"{each.name}: the rare and the frequent", plots.accuracy_by_frequency(each, trained[each.name]))
             )
     # Of photos with coarse labels the truth is no value of the taxonomy: there is no square to draw.
     widest = max(
-        (each for each in judged if trained.get(each.name)), key=lambda each: len(set(each.truth)), default=None
+        (each for each in predictions if trained.get(each.name)), key=lambda each: len(set(each.truth)), default=None
     )
     if widest is not None:
         found.append((f"{widest.name}: what is taken for what", plots.confusion(widest)))
     return found
 
 
-def write_worst(file: Path, judged: Judged, pixels: Pixels) -> bool:
+def write_worst(file: Path, predictions: AttributePredictions, pixels: Pixels) -> bool:
     """A contact sheet of the surest wrong guesses, the surest first; False where nothing is wrong."""
     across, down = SHEET
-    wrong = np.flatnonzero(~judged.right)
-    worst = wrong[np.argsort(-judged.confidence[wrong], kind="stable")][: across * down]
+    wrong = np.flatnonzero(~predictions.correct)
+    worst = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][: across * down]
     if len(worst) == 0:
         return False
     height, width = pixels.shape[1], pixels.shape[2]
@@ -86,8 +86,8 @@ def write_worst(file: Path, judged: Judged, pixels: Pixels) -> bool:
     pen = ImageDraw.Draw(sheet)
     for place, row in enumerate(worst):
         left, top = place % across * (width + 8), place // across * (height + CAPTION_PX)
-        sheet.paste(Image.fromarray(np.asarray(pixels[judged.rows[row]])), (left, top))
-        words = f"{judged.truth[row]}\n→ {judged.guesses[row]}\n{judged.confidence[row]:.2f}"
+        sheet.paste(Image.fromarray(np.asarray(pixels[predictions.rows[row]])), (left, top))
+        words = f"{predictions.truth[row]}\n→ {predictions.guesses[row]}\n{predictions.confidence[row]:.2f}"
         pen.multiline_text((left + 2, top + height), words, fill="black", font_size=10, spacing=1)
     sheet.save(file, quality=90)
     return True

@@ -9,7 +9,7 @@ COLUMNS = ("accuracy", "macro_f1", "macro_f1_5", "ece_before", "ece", "coverage"
 TITLES = ("accuracy", "macro-F1", "macro-F1 (≥5)", "ECE before", "ECE", "coverage", "precision")
 
 
-def number(value: float | None) -> str:
+def format_number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
@@ -26,14 +26,14 @@ def catalogue_table(report: dict[str, Any]) -> str:
     tiers = report["tiers"]
     header = ["attribute", "rows", *TITLES, *[f"{tier} ({row['rows']})" for tier, row in tiers.items()]]
     rows = [
-        [name, str(row["rows"]), *[number(row[key]) for key in COLUMNS]]
-        + [number(tier["accuracy"].get(name)) for tier in tiers.values()]
+        [name, str(row["rows"]), *[format_number(row[key]) for key in COLUMNS]]
+        + [format_number(tier["accuracy"].get(name)) for tier in tiers.values()]
         for name, row in report["attributes"].items()
     ]
     return table(header, rows)
 
 
-def spread_table(report: dict[str, Any]) -> str:
+def interval_table(report: dict[str, Any]) -> str:
     """How far the figures can be trusted, see `train.evaluation.bootstrap`; for a catalogue or for photos."""
     title = "senders" if report["kind"] == "photos" else "groups"
     header = ("attribute", title, "accuracy, 95 %", f"{title} alike", "ECE, 95 %", f"{title} alike", "precision up to")
@@ -42,10 +42,10 @@ def spread_table(report: dict[str, Any]) -> str:
             name,
             str(row["groups"]),
             _range(row["accuracy"]),
-            number(row["accuracy_alike"]),
+            format_number(row["accuracy_alike"]),
             _range(row["ece"]),
-            number(row["ece_alike"]),
-            number(row["precision_upper"]),
+            format_number(row["ece_alike"]),
+            format_number(row["precision_upper"]),
         )
         for name, row in report.get("spread", {}).items()
     ]
@@ -53,13 +53,13 @@ def spread_table(report: dict[str, Any]) -> str:
 
 
 def _range(interval: Sequence[float]) -> str:
-    return f"{number(interval[0])} to {number(interval[1])}"
+    return f"{format_number(interval[0])} to {format_number(interval[1])}"
 
 
 def photo_table(report: dict[str, Any]) -> str:
     keys = ("type_fits", "coverage", "precision", "kids_gender_fits", "lost_as_no_product")
     titles = ("rows", "type fits", "coverage", "precision of answered types", "kids: gender fits", "lost as no product")
-    return table(titles, [[str(report["rows"]), *[number(report[key]) for key in keys]]])
+    return table(titles, [[str(report["rows"]), *[format_number(report[key]) for key in keys]]])
 
 
 def tree_line(report: dict[str, Any]) -> str:
@@ -72,12 +72,14 @@ def tree_line(report: dict[str, Any]) -> str:
 
 def domain_table(report: dict[str, Any]) -> str:
     """Pictures that show no product, by kind: taken for one, and answered all the same."""
-    rows = [(kind, number(row["taken"]), number(row["answered"])) for kind, row in report["kinds"].items()]
-    rows.append(("all", number(report["taken"]), number(report["answered"])))
+    rows = [
+        (kind, format_number(row["taken"]), format_number(row["answered"])) for kind, row in report["kinds"].items()
+    ]
+    rows.append(("all", format_number(report["taken"]), format_number(report["answered"])))
     return table(("kind", "taken for a product", f"{report['attribute']} answered"), rows)
 
 
-def text_of(report: dict[str, Any]) -> str:
+def format_report(report: dict[str, Any]) -> str:
     """The whole report of one split for the terminal."""
     if report["kind"] == "non-products":
         title = f"{report['bundle']} {report['version']} on {report['rows']} drawn pictures of no product"
@@ -85,7 +87,8 @@ def text_of(report: dict[str, Any]) -> str:
     title = f"{report['bundle']} {report['version']} on {report['data']}, {report['split']}: {report['rows']} rows"
     if report["kind"] == "photos":
         labels = table(
-            ("label", "type fits"), [(name, number(share)) for name, share in report["type_fits_by_label"].items()]
+            ("label", "type fits"),
+            [(name, format_number(share)) for name, share in report["type_fits_by_label"].items()],
         )
-        return "\n\n".join([title, photo_table(report), spread_table(report), labels, tree_line(report)])
-    return "\n\n".join([title, catalogue_table(report), spread_table(report), tree_line(report)])
+        return "\n\n".join([title, photo_table(report), interval_table(report), labels, tree_line(report)])
+    return "\n\n".join([title, catalogue_table(report), interval_table(report), tree_line(report)])

@@ -24,14 +24,14 @@ from train.evaluation.calibrate import (
     choose_threshold,
     cluster_numbers,
     fit_photo_factor,
-    fit_scores,
-    floor_of,
-    order_tree,
-    safe_share,
+    fit_temperature,
+    order_tree_thresholds,
+    precision_lower_bound,
+    threshold_floor,
 )
-from train.evaluation.evaluator import Scores, fitting
-from train.evaluation.inference import Logits, logits_of, tree_scores
-from train.evaluation.measure import Bools, Floats
+from train.evaluation.evaluator import Scores, label_fits
+from train.evaluation.inference import Logits, compute_logits, tree_scores
+from train.evaluation.measure import BoolArray, FloatArray
 
 
 def calibrate(bundle: Bundle, val: CatalogueSplit, own: PhotoSplit | None, options: Options) -> Bundle:
@@ -41,22 +41,22 @@ def calibrate(bundle: Bundle, val: CatalogueSplit, own: PhotoSplit | None, optio
     `options`, the precisions and margins count.
     """
     network, taxonomy = bundle.network(), bundle.taxonomy
-    logits = logits_of(network, val.pixels)
+    logits = compute_logits(network, val.pixels)
     groups = cluster_numbers([item.group for item in val.items])
-    heads = {name: fit_scores(logits[name], val.targets[name], groups) for name in taxonomy.attributes}
-    photo_logits = logits_of(network, own.pixels) if own else None
+    heads = {name: fit_temperature(logits[name], val.targets[name], groups) for name in taxonomy.attributes}
+    photo_logits = compute_logits(network, own.pixels) if own else None
     factor = 1.0
     if own and photo_logits:
         chance = 1 / (1 + np.exp(-photo_logits[PHOTO_HEAD][:, 0].astype(np.float64)))
         factor = fit_photo_factor(photo_logits[own.leaf], chance, own.types, heads[own.leaf])
     scores = tree_scores(logits, taxonomy, heads, factor)
-    calibration = _with_thresholds(heads, val, scores, groups, taxonomy, options)
+    calibration = _choose_thresholds(heads, val, scores, groups, taxonomy, options)
     if own and photo_logits:
-        factor = safe_factor(factor, calibration, own, photo_logits, taxonomy)
+        factor = safe_photo_factor(factor, calibration, own, photo_logits, taxonomy)
     return replace(bundle, calibration=calibration, photo_factor=factor)
 
 
-def _with_thresholds(
+def _choose_thresholds(
     heads: Mapping[str, Calibration],
     split: CatalogueSplit,
     scores: Scores,
@@ -67,16 +67,16 @@ def _with_thresholds(
     found = {}
     for name, rows in scores.items():
         known = split.targets[name] != UNKNOWN
-        right = np.asarray(rows[known].argmax(axis=1) == split.targets[name][known])
+        correct = np.asarray(rows[known].argmax(axis=1) == split.targets[name][known])
         asked = options.precisions.get(name, DEFAULT_PRECISION)
         needed = asked + options.margins.get(name, 0.0)
-        floor = floor_of(name, taxonomy.levels)
-        threshold = choose_threshold(right, rows[known].max(axis=1), groups[known], needed, floor)
+        floor = threshold_floor(name, taxonomy.levels)
+        threshold = choose_threshold(correct, rows[known].max(axis=1), groups[known], needed, floor)
         found[name] = replace(heads.get(name) or heads[taxonomy.levels[0]], threshold=threshold, precision=asked)
-    return order_tree(found, taxonomy.levels)
+    return order_tree_thresholds(found, taxonomy.levels)
 
 
-def safe_factor(
+def safe_photo_factor(
     lowest: float, calibration: Mapping[str, Calibration], photos: PhotoSplit, logits: Logits, taxonomy: Taxonomy
 ) -> float:
     """The smallest factor from `lowest` on with which the deepest level's threshold is safe on own photos, too.
@@ -87,14 +87,14 @@ def safe_factor(
     leaf = calibration[photos.leaf]
 
     def safety(factor: float) -> float:
-        right, confidence = fitting(photos, tree_scores(logits, taxonomy, calibration, factor))
-        return _safety(right, confidence, senders, leaf.threshold)
+        correct, confidence = label_fits(photos, tree_scores(logits, taxonomy, calibration, factor))
+        return _lower_bound_above(correct, confidence, senders, leaf.threshold)
 
     factors = [float(factor) for factor in PHOTO_FACTORS if factor >= lowest]
     safe = (factor for factor in factors if safety(factor) >= leaf.precision)
     return next(safe, max(factors, key=safety))
 
 
-def _safety(right: Bools, confidence: Floats, clusters: Clusters, threshold: float) -> float:
+def _lower_bound_above(correct: BoolArray, confidence: FloatArray, clusters: Clusters, threshold: float) -> float:
     kept = confidence >= threshold
-    return safe_share(right[kept], clusters[kept]) if kept.any() else 0.0
+    return precision_lower_bound(correct[kept], clusters[kept]) if kept.any() else 0.0

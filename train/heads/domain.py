@@ -13,11 +13,11 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from model.nets.domain import DomainHead, described
+from model.nets.domain import DomainHead, domain_features
 from model.nets.network import AttributeNetwork
 from model.preprocessing import Pixels, fit, to_input
 from train.data.dataset import Dataset
-from train.data.nonproducts import LEARNT, draw_kind
+from train.data.nonproducts import TRAINING_KINDS, draw_kind
 
 PER_KIND, PER_SET = 600, 4000
 PENALTY = 1e-3
@@ -31,41 +31,41 @@ def fit_domain(network: AttributeNetwork, dataset: Dataset, others: Path | None)
     """The head's weights under their names in the network."""
     size = (int(dataset.train.pixels.shape[1]), int(dataset.train.pixels.shape[2]))
     per_kind = max(20, min(PER_KIND, len(dataset.train.pixels) // 8))
-    products = [inputs_of(network, dataset.train.pixels)]
+    products = [head_inputs(network, dataset.train.pixels)]
     if dataset.train_photos:
-        products.append(inputs_of(network, dataset.train_photos.pixels))
-    kinds = [draw_kind(kind, per_kind, size, seed) for seed, kind in enumerate(LEARNT.values())]
-    rest, weights = [inputs_of(network, pixels) for pixels in kinds], [1.0] * len(kinds)
+        products.append(head_inputs(network, dataset.train_photos.pixels))
+    kinds = [draw_kind(kind, per_kind, size, seed) for seed, kind in enumerate(TRAINING_KINDS.values())]
+    rest, weights = [head_inputs(network, pixels) for pixels in kinds], [1.0] * len(kinds)
     if others:
-        rest.append(inputs_of(network, read_folder(others, size)))
+        rest.append(head_inputs(network, read_folder(others, size)))
         weights.append(OTHERS_WEIGHT)
     head = DomainHead(products[0].shape[1])
     together = torch.cat(products)
     head.centre, head.spread = together.mean(dim=0), together.std(dim=0).clamp(min=1e-3)
     _fit(head, products, rest, weights)
     with torch.no_grad():
-        head.out.bias -= _cut(head, network, dataset)
+        head.out.bias -= _rejection_logit(head, network, dataset)
     return {f"domain.{name}": tensor.detach() for name, tensor in head.state_dict().items()}
 
 
 @torch.no_grad()
-def _cut(head: DomainHead, network: AttributeNetwork, dataset: Dataset) -> torch.Tensor:
+def _rejection_logit(head: DomainHead, network: AttributeNetwork, dataset: Dataset) -> torch.Tensor:
     """The logit below which pictures are refused, from val."""
-    cuts = [head(inputs_of(network, dataset.val.pixels)).quantile(LOST_CATALOGUE)]
+    cuts = [head(head_inputs(network, dataset.val.pixels)).quantile(LOST_CATALOGUE)]
     if dataset.val_photos:
-        cuts.append(head(inputs_of(network, dataset.val_photos.pixels)).quantile(LOST_PHOTOS))
+        cuts.append(head(head_inputs(network, dataset.val_photos.pixels)).quantile(LOST_PHOTOS))
     return torch.stack(cuts).min()
 
 
 @torch.no_grad()
-def inputs_of(network: AttributeNetwork, pixels: Pixels) -> torch.Tensor:
+def head_inputs(network: AttributeNetwork, pixels: Pixels) -> torch.Tensor:
     """What the head reads of up to 4,000 pictures spread over the set, N x inputs."""
     rows = np.unique(np.linspace(0, len(pixels) - 1, min(PER_SET, len(pixels))).astype(int))
     device = next(network.parameters()).device
     parts = []
     for part in np.array_split(rows, -(-len(rows) // 128)):
-        feature_map, maps = network.look(to_input(torch.from_numpy(np.array(pixels[part])).to(device)), has_maps=True)
-        parts.append(described(network.pool(feature_map), maps).cpu())
+        feature_map, maps = network.encode(to_input(torch.from_numpy(np.array(pixels[part])).to(device)), has_maps=True)
+        parts.append(domain_features(network.pool(feature_map), maps).cpu())
     return torch.cat(parts)
 
 

@@ -19,19 +19,19 @@ ROWS = 3000
 PENALTY = 1e-3
 
 
-def photo_head(network: AttributeNetwork, dataset: Dataset) -> dict[str, torch.Tensor]:
+def fit_photo_head(network: AttributeNetwork, dataset: Dataset) -> dict[str, torch.Tensor]:
     """The head's weights under their names in the network; without photos a head that always says catalogue."""
     head = nn.Linear(network.features, 1)
     if dataset.train_photos is None:
         nn.init.zeros_(head.weight)
         nn.init.constant_(head.bias, -20.0)
     else:
-        _fit(head, features(network, dataset.train.pixels), features(network, dataset.train_photos.pixels))
+        _fit(head, pooled_features(network, dataset.train.pixels), pooled_features(network, dataset.train_photos.pixels))
     return {f"heads.{PHOTO_HEAD}.{name}": tensor.detach() for name, tensor in head.named_parameters()}
 
 
 @torch.no_grad()
-def features(network: AttributeNetwork, pixels: Pixels) -> torch.Tensor:
+def pooled_features(network: AttributeNetwork, pixels: Pixels) -> torch.Tensor:
     """Pooled features of up to 3,000 rows spread over the set, N x features."""
     rows = np.unique(np.linspace(0, len(pixels) - 1, min(ROWS, len(pixels))).astype(int))
     batches = [torch.from_numpy(np.array(pixels[part])) for part in np.array_split(rows, -(-len(rows) // 128))]

@@ -1,4 +1,4 @@
-"""A shop's own table, attributes and tree: from its CSV to a bundle that answers with them, by the README's lines."""
+"""A shop's own table, attributes and tree: from its CSV to a bundle that answers with them, by the documented commands."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ material = 0.05
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with products.csv, its pictures in a folder of their own, and the run's configuration."""
-    folder, dice = tmp_path_factory.mktemp("shop"), random.Random(0)
+    folder, rng = tmp_path_factory.mktemp("shop"), random.Random(0)
     (folder / "pictures").mkdir()
     with (folder / "products.csv").open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
         table.writerow(["photo", "style", "title", "material", "kind", "shelf", "hall"])
         for number in range(220):
-            kind, colour = dice.choice(list(KINDS)), dice.choice(list(MATERIALS))
+            kind, colour = rng.choice(list(KINDS)), rng.choice(list(MATERIALS))
             draw(kind, colour, (60, 80), number).save(folder / "pictures" / f"{number}.png")
             material = MATERIALS[colour] if number % 9 else ""
             table.writerow(

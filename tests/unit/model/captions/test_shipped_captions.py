@@ -9,17 +9,17 @@ import torch
 
 from model.bundle import SHIPPED, load_bundle
 from model.captions.lexicon import Agreement
-from model.captions.writer import WritingCaptioner
+from model.captions.writer import DecoderCaptioner
 from model.taxonomy import Taxonomy
 
 ROWS = 600
 
 
-def some_answers(taxonomy: Taxonomy, dice: random.Random) -> dict[str, str | None]:
+def some_answers(taxonomy: Taxonomy, rng: random.Random) -> dict[str, str | None]:
     """Any values, some of them not answered; the levels of the tree as they belong together."""
-    row = {name: dice.choice([*values, None, None]) for name, values in taxonomy.attributes.items()}
-    leaf = dice.choice(taxonomy.values["articleType"])
-    row["articleType"] = leaf if dice.random() < 0.8 else None
+    row = {name: rng.choice([*values, None, None]) for name, values in taxonomy.attributes.items()}
+    leaf = rng.choice(taxonomy.values["articleType"])
+    row["articleType"] = leaf if rng.random() < 0.8 else None
     return row | {level: taxonomy.ancestor(leaf, level) for level in taxonomy.derived}
 
 
@@ -27,9 +27,9 @@ def test_no_name_contradicts_its_answers_whatever_the_picture() -> None:
     bundle = load_bundle(SHIPPED)
     if bundle.captioner is None:
         pytest.skip("the shipped bundle has no captioner")
-    captioner = WritingCaptioner(bundle.captioner, bundle.taxonomy, torch.device("cpu"), 600)
-    dice, sizes = random.Random(0), bundle.captioner.sizes
-    rows = [some_answers(bundle.taxonomy, dice) for _ in range(ROWS)]
+    captioner = DecoderCaptioner(bundle.captioner, bundle.taxonomy, torch.device("cpu"), 600)
+    rng, sizes = random.Random(0), bundle.captioner.sizes
+    rows = [some_answers(bundle.taxonomy, rng) for _ in range(ROWS)]
     visual = torch.randn(ROWS, sizes.queries, sizes.width, generator=torch.Generator().manual_seed(0))
     agreement = Agreement(bundle.captioner.lexicon, bundle.taxonomy)
     names = captioner.write(visual, rows)

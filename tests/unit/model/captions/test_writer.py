@@ -15,8 +15,8 @@ from model.bundle import CAPTIONER, BundleError, load_bundle, save_bundle
 from model.captions.decoding import beam, greedy
 from model.captions.lexicon import Agreement
 from model.captions.wording import CATEGORY
-from model.captions.writer import WritingCaptioner
-from model.predictor import Predictor, captioner_of
+from model.captions.writer import DecoderCaptioner
+from model.predictor import Predictor, make_captioner
 from model.preprocessing import Pixels
 from train.data.drawn import COLOURS, TYPES, draw
 from train.synthetic.tiny import make_tiny_bundle
@@ -33,10 +33,10 @@ def writing(writing_bundle: Path) -> Predictor:
 
 
 @pytest.fixture(scope="module")
-def captioner(writing_bundle: Path) -> WritingCaptioner:
+def captioner(writing_bundle: Path) -> DecoderCaptioner:
     bundle = load_bundle(writing_bundle)
     assert bundle.captioner is not None
-    return WritingCaptioner(bundle.captioner, bundle.taxonomy, torch.device("cpu"), 60)
+    return DecoderCaptioner(bundle.captioner, bundle.taxonomy, torch.device("cpu"), 60)
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +45,12 @@ def pictures(writing: Predictor) -> list[Pixels]:
     return [writing.preprocess(picture) for picture in drawn]
 
 
-def visual_tokens(captioner: WritingCaptioner, count: int, seed: int = 0) -> torch.Tensor:
+def visual_tokens(captioner: DecoderCaptioner, count: int, seed: int = 0) -> torch.Tensor:
     sizes = captioner.parts.sizes
     return torch.randn(count, sizes.queries, sizes.width, generator=torch.Generator().manual_seed(seed))
 
 
-def every_answer(captioner: WritingCaptioner) -> list[dict[str, str | None]]:
+def every_answer(captioner: DecoderCaptioner) -> list[dict[str, str | None]]:
     """Every combination of gender, colour and article type, each answered or not, usage now and then."""
     values = captioner.taxonomy.values
     choices = [[*values[name], None] for name in ("gender", "baseColour", "articleType")]
@@ -63,26 +63,28 @@ def every_answer(captioner: WritingCaptioner) -> list[dict[str, str | None]]:
     return rows
 
 
-def written(captioner: WritingCaptioner, rows: Sequence[dict[str, str | None]], *, is_free: bool = False) -> list[str]:
-    return captioner.write(visual_tokens(captioner, len(rows)), rows, is_free=is_free)
+def written(
+    captioner: DecoderCaptioner, rows: Sequence[dict[str, str | None]], *, is_unconstrained: bool = False
+) -> list[str]:
+    return captioner.write(visual_tokens(captioner, len(rows)), rows, is_unconstrained=is_unconstrained)
 
 
-def test_no_name_contradicts_its_answers_whatever_the_weights_say(captioner: WritingCaptioner) -> None:
+def test_no_name_contradicts_its_answers_whatever_the_weights_say(captioner: DecoderCaptioner) -> None:
     rows = every_answer(captioner)
     agreement = Agreement(captioner.parts.lexicon, captioner.taxonomy)
     for name, row in zip(written(captioner, rows), rows, strict=True):
         assert not agreement.contradictions(name, row), (name, row)
 
 
-def test_without_constraints_random_weights_do_contradict(captioner: WritingCaptioner) -> None:
+def test_without_constraints_random_weights_do_contradict(captioner: DecoderCaptioner) -> None:
     rows = every_answer(captioner)
-    names = written(captioner, rows, is_free=True)
+    names = written(captioner, rows, is_unconstrained=True)
     agreement = Agreement(captioner.parts.lexicon, captioner.taxonomy)
     found = [agreement.contradictions(name, row) for name, row in zip(names, rows, strict=True)]
     assert any(found)
 
 
-def test_what_is_not_answered_is_not_told(captioner: WritingCaptioner) -> None:
+def test_what_is_not_answered_is_not_told(captioner: DecoderCaptioner) -> None:
     row: dict[str, str | None] = {"masterCategory": "Apparel", "subCategory": "Topwear"}
     told = {value for name in ("gender", "baseColour", "usage") for value in captioner.taxonomy.values[name]}
     for name in written(captioner, [row] * 20):
@@ -90,12 +92,12 @@ def test_what_is_not_answered_is_not_told(captioner: WritingCaptioner) -> None:
         assert not [value for value in told if value in name]
 
 
-def test_the_words_follow_the_picture(captioner: WritingCaptioner) -> None:
+def test_the_words_follow_the_picture(captioner: DecoderCaptioner) -> None:
     row: dict[str, str | None] = {"articleType": "Shirts", "subCategory": "Topwear", "masterCategory": "Apparel"}
     assert len(set(written(captioner, [row] * 30))) > 1
 
 
-def test_every_name_has_a_noun_no_word_twice_and_an_end(captioner: WritingCaptioner) -> None:
+def test_every_name_has_a_noun_no_word_twice_and_an_end(captioner: DecoderCaptioner) -> None:
     rows = every_answer(captioner)
     places = captioner.masks.places(rows)
     visual = visual_tokens(captioner, len(rows))
@@ -105,7 +107,7 @@ def test_every_name_has_a_noun_no_word_twice_and_an_end(captioner: WritingCaptio
             assert bool(captioner.masks.nouns[tokens].any())
 
 
-def test_greedy_with_a_cache_is_greedy_without(captioner: WritingCaptioner) -> None:
+def test_greedy_with_a_cache_is_greedy_without(captioner: DecoderCaptioner) -> None:
     rows = every_answer(captioner)[:20]
     network, masks = captioner.network, captioner.masks
     visual, places = visual_tokens(captioner, len(rows)), masks.places(rows)
@@ -113,11 +115,11 @@ def test_greedy_with_a_cache_is_greedy_without(captioner: WritingCaptioner) -> N
         read = torch.tensor([[1, *tokens]])
         with torch.inference_mode():
             memory = network.memory(visual[at : at + 1], places[at : at + 1])
-            best = network.tell(network.read(read), memory)[0, :, 3:].argmax(dim=1) + 3
+            best = network.decode(network.encode_text(read), memory)[0, :, 3:].argmax(dim=1) + 3
         assert tokens == best[: len(tokens)].tolist()
 
 
-def test_a_name_does_not_depend_on_its_batch(captioner: WritingCaptioner) -> None:
+def test_a_name_does_not_depend_on_its_batch(captioner: DecoderCaptioner) -> None:
     rows = every_answer(captioner)[:24]
     visual = visual_tokens(captioner, len(rows))
     alone = [captioner.write(visual[at : at + 1], [row])[0] for at, row in enumerate(rows)]
@@ -147,7 +149,7 @@ def test_out_of_time_is_structured_text_and_degraded(writing_bundle: Path, pictu
 def test_a_captioner_that_fails_leaves_structured_text(writing_bundle: Path, pictures: list[Pixels]) -> None:
     predictor = Predictor.load(writing_bundle, device="cpu", threads=1)
     broken = predictor._captioner
-    assert isinstance(broken, WritingCaptioner)
+    assert isinstance(broken, DecoderCaptioner)
     broken.network.into.weight.data = torch.zeros(1, 1)
     answer = predictor.predict(pictures[:1])[0]
     assert (answer.caption_source, answer.is_degraded, answer.embedding) == ("structured", True, None)
@@ -158,12 +160,12 @@ def test_nothing_sure_is_no_name(writing_bundle: Path, pictures: list[Pixels]) -
     bundle = load_bundle(writing_bundle)
     shy = {name: dataclasses.replace(row, threshold=1.01) for name, row in bundle.calibration.items()}
     bundle, device = dataclasses.replace(bundle, calibration=shy), torch.device("cpu")
-    answer = Predictor(bundle, device, captioner_of(bundle, device, 60_000)).predict(pictures[:1])[0]
+    answer = Predictor(bundle, device, make_captioner(bundle, device, 60_000)).predict(pictures[:1])[0]
     assert answer.metadata["productDisplayName"] is None
     assert answer.embedding is not None
 
 
-def test_words_lie_in_the_pictures_space(captioner: WritingCaptioner) -> None:
+def test_words_lie_in_the_pictures_space(captioner: DecoderCaptioner) -> None:
     texts = captioner.embed_texts(["Men Navy Blue Shirt", "red skirt", "words that no name has", ""])
     assert texts.shape == (4, captioner.parts.sizes.embedding)
     assert np.linalg.norm(texts.astype(np.float32), axis=1) == pytest.approx(1, abs=2e-3)
@@ -202,7 +204,7 @@ def test_weights_of_other_sizes_are_refused(writing_bundle: Path) -> None:
         Predictor(dataclasses.replace(bundle, captioner=other), torch.device("cpu"))
 
 
-def test_the_stand_in_is_never_beside_an_article_type(captioner: WritingCaptioner) -> None:
+def test_the_stand_in_is_never_beside_an_article_type(captioner: DecoderCaptioner) -> None:
     rows = [row for row in every_answer(captioner) if row["articleType"]]
     allowed = captioner.masks.allowed(captioner.masks.places(rows))
     assert CATEGORY in captioner.parts.lexicon.words

@@ -7,13 +7,13 @@ from typing import cast
 import torch
 from torch import nn
 
-from model.nets.folding import TOLERANCE, fold, served
+from model.nets.folding import TOLERANCE, fold, prepare_for_serving
 from model.nets.network import AttributeNetwork
 
 SIZE = (64, 48)
 
 
-def stirred(architecture: str) -> AttributeNetwork:
+def network_with_statistics(architecture: str) -> AttributeNetwork:
     """A network whose batch norms have seen something, so that folding them matters."""
     torch.manual_seed(0)
     network = AttributeNetwork(architecture, {"gender": 3})
@@ -27,8 +27,8 @@ def stirred(architecture: str) -> AttributeNetwork:
 
 
 def test_a_folded_network_answers_the_same_without_its_norms() -> None:
-    network = stirred("tf_efficientnet_lite0")
-    folded = served(network, SIZE)
+    network = network_with_statistics("tf_efficientnet_lite0")
+    folded = prepare_for_serving(network, SIZE)
     pictures = torch.rand(3, 3, *SIZE)
     assert torch.allclose(folded(pictures)["gender"], network(pictures)["gender"], rtol=0, atol=TOLERANCE)
     assert any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
@@ -49,9 +49,9 @@ class Backwards(nn.Module):
 
 def test_a_network_that_folding_would_change_stays_as_it_is() -> None:
     network = cast(AttributeNetwork, Backwards().eval().requires_grad_(False))
-    assert served(network, SIZE) is network
+    assert prepare_for_serving(network, SIZE) is network
     assert isinstance(network.norm, nn.BatchNorm2d)
 
 
 def test_a_convnext_has_nothing_to_fold() -> None:
-    assert fold(stirred("convnext_atto_ols")) == 0
+    assert fold(network_with_statistics("convnext_atto_ols")) == 0

@@ -8,10 +8,10 @@ from torch import nn
 
 from model.nets.network import AttributeNetwork
 from model.nets.traced import (
-    Seen,
-    Sees,
+    FeatureNetwork,
+    NetworkOutput,
     TracedNetwork,
-    traced,
+    trace_network,
 )
 
 SIZE = (64, 48)
@@ -34,11 +34,11 @@ def network() -> AttributeNetwork:
 
 @pytest.mark.parametrize("count", [1, 2, 7, 16])
 def test_a_trace_sees_the_same_in_any_batch(network: AttributeNetwork, count: int) -> None:
-    seeing = traced(network, SIZE, CPU)
+    seeing = trace_network(network, SIZE, CPU)
     assert isinstance(seeing, TracedNetwork)
     with torch.inference_mode():
-        logits, feature_map = seeing.see(pictures(count))
-        expected, expected_map = network.see(pictures(count))
+        logits, feature_map = seeing.forward_with_features(pictures(count))
+        expected, expected_map = network.forward_with_features(pictures(count))
     assert list(logits) == list(expected)
     assert torch.allclose(feature_map, expected_map, atol=1e-5)
     for name, rows in expected.items():
@@ -48,24 +48,24 @@ def test_a_trace_sees_the_same_in_any_batch(network: AttributeNetwork, count: in
 class Counting(nn.Module):
     """Answers with the number of pictures, which a trace holds fast."""
 
-    def see(self, images: torch.Tensor) -> Seen:
+    def forward_with_features(self, images: torch.Tensor) -> NetworkOutput:
         return {"gender": images.mean(dim=(2, 3)) + len(images)}, images
 
 
 class Rigid(nn.Module):
     """Takes, once traced, no other number of pictures."""
 
-    def see(self, images: torch.Tensor) -> Seen:
+    def forward_with_features(self, images: torch.Tensor) -> NetworkOutput:
         return {"gender": images.reshape(len(images), -1)}, images
 
 
 class Choosing(nn.Module):
     """Answers with what no trace can hold."""
 
-    def see(self, images: torch.Tensor) -> Seen:
+    def forward_with_features(self, images: torch.Tensor) -> NetworkOutput:
         return {"gender": images, "name": "a text"}, images  # type: ignore[dict-item]
 
 
 @pytest.mark.parametrize("network", [Counting(), Rigid(), Choosing()])
-def test_a_network_that_a_trace_would_change_stays_as_it_is(network: Sees) -> None:
-    assert traced(network, SIZE, CPU) is network
+def test_a_network_that_a_trace_would_change_stays_as_it_is(network: FeatureNetwork) -> None:
+    assert trace_network(network, SIZE, CPU) is network

@@ -15,16 +15,16 @@ from click.testing import CliRunner
 from model.bundle import Bundle, load_bundle
 from model.captions.caption_parts import END, PAD
 from model.captions.lexicon import WordMasks
-from model.predictor import Predictor, captioner_of
+from model.predictor import Predictor, make_captioner
 from train.caption_rivals import main as rivals
 from train.captions.__main__ import main as train_captions
 from train.captions.caption_loop import CaptionOptions, contrastive_loss
 from train.captions.caption_rows import (
     CaptionRows,
-    hide,
+    hide_answers,
     inputs_and_targets,
     make_rows,
-    rule_words,
+    target_words,
     train_tokenizer,
 )
 from train.captions.captions import write_captioner
@@ -82,7 +82,7 @@ def test_the_captioner_learns_the_drawn_names(written: Path) -> None:
     bundle = load_bundle(written / "bundle")
     bold = {name: dataclasses.replace(row, threshold=0.0) for name, row in bundle.calibration.items()}
     bundle, device = dataclasses.replace(bundle, calibration=bold), torch.device("cpu")
-    predictor = Predictor(bundle, device, captioner_of(bundle, device, 60_000))
+    predictor = Predictor(bundle, device, make_captioner(bundle, device, 60_000))
     pictures = [("Skirts", "Green"), ("Caps", "Red"), ("Formal Shoes", "Black")]
     pixels = [predictor.preprocess(draw(*picture, (180, 240), 99 + at)) for at, picture in enumerate(pictures)]
     for answer in predictor.predict(pixels):
@@ -141,13 +141,13 @@ def test_targets_agree_with_their_labels(data: Path, bundle: Bundle) -> None:
     lexicon = count_lexicon(items, [cleaner.clean(item) for item in items], bundle.taxonomy, [])
     shirt = Item("1", "train", "1", {"gender": "Men", "baseColour": "Red", "articleType": "Shirts"}, "", None)
     touched: Counter[str] = Counter()
-    assert rule_words(["women", "red", "skirt", "unheard"], shirt.labels, lexicon, touched) == ["red", "shirt"]
+    assert target_words(["women", "red", "skirt", "unheard"], shirt.labels, lexicon, touched) == ["red", "shirt"]
     assert touched == {"words no picture shows": 1, "words against the row's labels": 1, "article type added": 1}
 
 
 def test_a_hidden_answer_is_hidden_from_the_name_too(data: Path, bundle: Bundle) -> None:
     rows, masks, attributes = prepared(data, bundle)
-    places, tokens = hide(rows, torch.arange(60), attributes, masks.category, torch.Generator().manual_seed(0))
+    places, tokens = hide_answers(rows, torch.arange(60), attributes, masks.category, torch.Generator().manual_seed(0))
     leaf = attributes.index("articleType")
     hidden = places[:, leaf] < 0
     assert 5 < int(hidden.sum()) < 40

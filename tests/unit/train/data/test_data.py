@@ -13,9 +13,9 @@ import pytest
 from train.data.catalogue import (
     Item,
     count_taxonomy,
+    hash_split,
     product_group,
     read_catalogue,
-    split_of,
 )
 from train.data.dataset import load_catalogue_split, load_dataset
 from train.data.drawn import draw, jpeg
@@ -80,7 +80,7 @@ def test_a_product_in_two_colours_stays_in_one_split() -> None:
         (product_group(name.format("Navy Blue"), "Navy Blue"), product_group(name.format("Red"), "Red"))
         for name in names
     ]
-    splits = [(split_of(one), split_of(other)) for one, other in pairs]
+    splits = [(hash_split(one), hash_split(other)) for one, other in pairs]
     assert all(one == other for one, other in splits)
     shares = {split: sum(one == split for one, _ in splits) / len(splits) for split in ("train", "val", "test")}
     assert shares["train"] > 0.8

@@ -56,7 +56,7 @@ def test_a_student_comes_to_say_what_its_teacher_says(smoke_run: Path, tmp_path:
     dataset = load_dataset(options, None)
     assert dataset.photo_soft.keys() == {"gender", "articleType", FEATURES}
     student = loop.train(options, dataset)
-    logits = loop.logits_of(student, dataset.train.pixels)["articleType"]
+    logits = loop.compute_logits(student, dataset.train.pixels)["articleType"]
     agrees = logits.argmax(axis=1) == dataset.soft["articleType"].argmax(axis=1)
     assert agrees.mean() > 0.6
 

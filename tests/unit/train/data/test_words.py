@@ -10,8 +10,8 @@ import torch
 from train.data.catalogue import Item
 from train.data.loss import word_loss
 from train.data.words import (
-    LEAST_GROUPS,
-    LEAST_ROWS,
+    MIN_GROUPS,
+    MIN_ROWS,
     count_words,
     word_targets,
     words_of,
@@ -27,9 +27,9 @@ def test_numbers_and_single_letters_are_no_words() -> None:
 
 
 def test_a_word_of_one_product_line_does_not_count() -> None:
-    common = [named("Striped Shirt", f"group {row % LEAST_GROUPS}") for row in range(LEAST_ROWS)]
-    line = [named("Zorro Shirt", "one group") for _ in range(LEAST_ROWS)]
-    rare = [named("Paisley Shirt", f"group {row}") for row in range(LEAST_ROWS - 1)]
+    common = [named("Striped Shirt", f"group {row % MIN_GROUPS}") for row in range(MIN_ROWS)]
+    line = [named("Zorro Shirt", "one group") for _ in range(MIN_ROWS)]
+    rare = [named("Paisley Shirt", f"group {row}") for row in range(MIN_ROWS - 1)]
     assert count_words(common + line + rare) == ("shirt", "striped")
 
 

@@ -9,7 +9,7 @@ import timm
 import torch
 from torch import nn
 
-from train.engine.depthwise import MOST_PLACES, DepthwiseConv, quicken
+from train.engine.depthwise import MAX_PLACES, DepthwiseConv, replace_large_depthwise
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 2), (4, 9), (12, 9)])
@@ -31,7 +31,7 @@ def test_result_and_gradients_are_the_librarys(height: int, width: int, kernel: 
 
 def test_large_maps_are_left_to_the_library() -> None:
     conv = DepthwiseConv(2, 2, 7, padding=3, groups=2)
-    side = int(MOST_PLACES**0.5)
+    side = int(MAX_PLACES**0.5)
     of_ours = type(conv(torch.randn(1, 2, side, side)).grad_fn).__name__
     of_library = type(conv(torch.randn(1, 2, side + 1, side + 1)).grad_fn).__name__
     assert (of_ours, of_library) == ("_DepthwiseBackward", "ConvolutionBackward0")
@@ -40,7 +40,7 @@ def test_large_maps_are_left_to_the_library() -> None:
 def test_quickening_changes_neither_names_nor_answers() -> None:
     network = timm.create_model("convnext_atto_ols", num_classes=0, pretrained=False).eval()
     quick = copy.deepcopy(network)
-    quicken(quick)
+    replace_large_depthwise(quick)
     assert list(quick.state_dict()) == list(network.state_dict())
     assert sum(isinstance(module, DepthwiseConv) for module in quick.modules()) == 12
     pictures = torch.randn(2, 3, 48, 36)
@@ -49,5 +49,5 @@ def test_quickening_changes_neither_names_nor_answers() -> None:
 
 def test_small_kernels_stay_the_librarys() -> None:
     network = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, groups=4), nn.Conv2d(4, 4, 5, padding=2, groups=4))
-    quicken(network)
+    replace_large_depthwise(network)
     assert {type(module) for module in network} == {nn.Conv2d}

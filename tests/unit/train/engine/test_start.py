@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from model.bundle import load_bundle
 from model.nets.network import AttributeNetwork
-from train.engine.loop import start_from
+from train.engine.loop import load_start_weights
 from train.synthetic.tiny import make_tiny_bundle
 
 
@@ -24,7 +24,7 @@ def test_a_bundle_gives_its_backbone_and_the_heads_that_fit(tmp_path: Path) -> N
     outputs = {name: len(values) for name, values in bundle.taxonomy.attributes.items()}
     network = AttributeNetwork(bundle.architecture, outputs | {"gender": 99, "words": 7})
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    start_from(network, folder / "weights.safetensors")
+    load_start_weights(network, folder / "weights.safetensors")
     after, given = network.state_dict(), tensors_of(folder)
     assert all(torch.equal(after[name], given[name]) for name in after if name.startswith("backbone."))
     assert torch.equal(after["heads.articleType.weight"], given["heads.articleType.weight"])
@@ -36,7 +36,7 @@ def test_a_bare_backbone_under_timms_names(tmp_path: Path) -> None:
     given = {name.removeprefix("backbone."): t for name, t in tensors_of(folder).items() if "backbone." in name}
     save_file(given, tmp_path / "backbone.safetensors")
     network = AttributeNetwork(load_bundle(folder).architecture, {"a": 2})
-    start_from(network, tmp_path / "backbone.safetensors")
+    load_start_weights(network, tmp_path / "backbone.safetensors")
     assert all(torch.equal(network.state_dict()[f"backbone.{name}"], tensor) for name, tensor in given.items())
 
 
@@ -45,4 +45,4 @@ def test_another_network_is_refused(tmp_path: Path) -> None:
     save_file({"stem.0.weight": torch.zeros(1)}, tmp_path / "other.safetensors")
     network = AttributeNetwork(load_bundle(folder).architecture, {"a": 2})
     with pytest.raises(ValueError, match=r"other\.safetensors lacks \d+ backbone weights"):
-        start_from(network, tmp_path / "other.safetensors")
+        load_start_weights(network, tmp_path / "other.safetensors")

@@ -16,9 +16,9 @@ from model.predictor import Predictor
 from train.companion import main
 from train.engine.checkpoint import load_options
 from train.ensemble.companion import (
+    fit_share,
     join,
-    splits_of,
-    with_share,
+    validation_splits,
 )
 from train.synthetic.tiny import make_tiny_bundle
 from train.synthetic.tiny_captioner import with_tiny_captioner
@@ -63,12 +63,12 @@ def test_bundles_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
 
 def test_the_share_goes_to_the_one_that_knows_more(smoke_run: Path) -> None:
     trained = load_bundle(smoke_run / "bundle")
-    val, _ = splits_of(trained, load_options(smoke_run), None)
+    val, _ = validation_splits(trained, load_options(smoke_run), None)
     for first, second, is_right in (
         (trained, unlearnt(trained), lambda share: share <= 0.2),
         (unlearnt(trained), trained, lambda share: share >= 0.8),
     ):
-        joined = with_share(join(first, second), val)
+        joined = fit_share(join(first, second), val)
         assert joined.companion is not None
         assert is_right(joined.companion.share)
 

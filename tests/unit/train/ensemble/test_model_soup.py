@@ -12,14 +12,14 @@ from model.bundle import load_bundle
 from model.nets.network import PHOTO_HEAD
 from tests.unit.train.ensemble.test_companion import unlearnt
 from train.engine.checkpoint import load_options
-from train.ensemble.companion import splits_of
-from train.ensemble.model_soup import greedy_soup, log_loss, stirred
+from train.ensemble.companion import validation_splits
+from train.ensemble.model_soup import greedy_soup, interpolate, log_loss
 from train.synthetic.tiny import make_tiny_bundle
 
 
 def test_backbones_and_attribute_heads_are_averaged_and_nothing_else(tmp_path: Path) -> None:
     first, second = (load_bundle(make_tiny_bundle(tmp_path / str(seed), seed)) for seed in (1, 2))
-    mean = stirred(first, second, 0.25)
+    mean = interpolate(first, second, 0.25)
     for name in ("heads.gender.weight", "backbone.stem.0.weight"):
         assert torch.allclose(mean.weights[name], 0.75 * first.weights[name] + 0.25 * second.weights[name])
     head = f"heads.{PHOTO_HEAD}.weight"
@@ -28,16 +28,16 @@ def test_backbones_and_attribute_heads_are_averaged_and_nothing_else(tmp_path: P
 
 def test_a_bundle_that_makes_the_mean_worse_is_left_out(smoke_run: Path) -> None:
     trained = load_bundle(smoke_run / "bundle")
-    val, _ = splits_of(trained, load_options(smoke_run), None)
+    val, _ = validation_splits(trained, load_options(smoke_run), None)
     found = greedy_soup([unlearnt(trained), trained], val)
     assert all(torch.equal(found.weights[name], tensor) for name, tensor in trained.weights.items())
 
 
 def test_bundles_that_miss_on_either_side_are_both_stirred_in(smoke_run: Path) -> None:
     trained = load_bundle(smoke_run / "bundle")
-    val, _ = splits_of(trained, load_options(smoke_run), None)
-    dice = torch.Generator().manual_seed(0)
-    steps = [torch.randn(tensor.shape, generator=dice) for tensor in trained.weights.values()]
+    val, _ = validation_splits(trained, load_options(smoke_run), None)
+    rng = torch.Generator().manual_seed(0)
+    steps = [torch.randn(tensor.shape, generator=rng) for tensor in trained.weights.values()]
     either = [
         dataclasses.replace(
             trained,
@@ -55,10 +55,10 @@ def test_bundles_that_miss_on_either_side_are_both_stirred_in(smoke_run: Path) -
 def test_bundles_that_do_not_fit_together_have_no_mean(tmp_path: Path) -> None:
     bundle = load_bundle(make_tiny_bundle(tmp_path))
     with pytest.raises(ValueError, match="architectures"):
-        stirred(bundle, dataclasses.replace(bundle, architecture="test_resnet"), 0.5)
+        interpolate(bundle, dataclasses.replace(bundle, architecture="test_resnet"), 0.5)
     with pytest.raises(ValueError, match="normalise"):
-        stirred(bundle, dataclasses.replace(bundle, mean=(0.5, 0.5, 0.5)), 0.5)
+        interpolate(bundle, dataclasses.replace(bundle, mean=(0.5, 0.5, 0.5)), 0.5)
     attributes = bundle.taxonomy.attributes | {"gender": ("Somebody",)}
     other = dataclasses.replace(bundle, taxonomy=dataclasses.replace(bundle.taxonomy, attributes=attributes))
     with pytest.raises(ValueError, match="taxonomies"):
-        stirred(bundle, other, 0.5)
+        interpolate(bundle, other, 0.5)

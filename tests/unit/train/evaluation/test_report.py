@@ -13,22 +13,24 @@ from PIL import Image
 from train.audit import main as audit_command
 from train.evaluate import main as evaluate
 from train.evaluation import audit, plots
-from train.evaluation.measure import Judged
+from train.evaluation.measure import AttributePredictions
 
 
-def judged(truth: list[str], guesses: list[str], scores: list[float], threshold: float = 0.5) -> Judged:
+def predictions(
+    truth: list[str], guesses: list[str], scores: list[float], threshold: float = 0.5
+) -> AttributePredictions:
     confidence = np.array(scores)
-    return Judged(
+    return AttributePredictions(
         name="kind",
         rows=np.arange(len(truth)),
         truth=truth,
         guesses=guesses,
-        right=np.array([true == guess for true, guess in zip(truth, guesses, strict=True)]),
+        correct=np.array([true == guess for true, guess in zip(truth, guesses, strict=True)]),
         confidence=confidence,
-        before=confidence,
+        uncalibrated=confidence,
         is_product=np.ones(len(truth), dtype=bool),
         threshold=threshold,
-        asked=0.9,
+        target_precision=0.9,
     )
 
 
@@ -59,12 +61,12 @@ def test_the_page_of_photos_draws_no_square(smoke_run: Path, photos: Path, tmp_p
 
 
 def test_confusion_counts_each_true_value_as_one_whole() -> None:
-    shares = plots.confusion_shares(judged(list("aaab"), list("aabc"), [0.9] * 4), ["a", "b"])
+    shares = plots.confusion_shares(predictions(list("aaab"), list("aabc"), [0.9] * 4), ["a", "b"])
     assert shares.tolist() == [[pytest.approx(2 / 3), pytest.approx(1 / 3), 0], [0, 0, 1]]
 
 
 def test_the_curve_begins_with_the_surest_row() -> None:
-    coverage, precision = plots.curve(judged(list("abc"), list("abx"), [0.9, 0.3, 0.6]))
+    coverage, precision = plots.curve(predictions(list("abc"), list("abx"), [0.9, 0.3, 0.6]))
     assert coverage.tolist() == pytest.approx([1 / 3, 2 / 3, 1])
     assert precision.tolist() == pytest.approx([1, 1 / 2, 2 / 3])
 

@@ -12,14 +12,14 @@ from click.testing import CliRunner
 from PIL import Image
 
 from model.bundle import load_bundle
-from model.nets.domain import DomainHead, described
+from model.nets.domain import DomainHead, domain_features
 from model.nets.network import AttributeNetwork
 from model.predictor import Predictor
 from model.scoring import predictions_from
 from train.data.drawn import draw
 from train.data.nonproducts import (
-    LEARNT,
-    TESTED,
+    TEST_KINDS,
+    TRAINING_KINDS,
     Kind,
     draw_kind,
     noise,
@@ -29,7 +29,7 @@ from train.heads.domain import read_folder
 from train.synthetic.tiny import make_tiny_bundle
 
 
-@pytest.mark.parametrize("kind", [*LEARNT.values(), *TESTED.values()])
+@pytest.mark.parametrize("kind", [*TRAINING_KINDS.values(), *TEST_KINDS.values()])
 def test_a_kind_never_draws_the_same_twice_but_for_its_seed(kind: Kind) -> None:
     first, again, other = (draw_kind(kind, 4, (48, 36), seed) for seed in (1, 1, 2))
     assert first.shape == (4, 48, 36, 3)
@@ -38,16 +38,18 @@ def test_a_kind_never_draws_the_same_twice_but_for_its_seed(kind: Kind) -> None:
 
 
 def test_no_kind_is_both_learnt_from_and_tested_on() -> None:
-    assert not set(LEARNT) & set(TESTED)
+    assert not set(TRAINING_KINDS) & set(TEST_KINDS)
 
 
 def test_looking_for_the_domain_changes_no_feature() -> None:
     network = AttributeNetwork("test_convnext", {"a": 2}).eval()
     images = torch.randn(3, 3, 48, 36)
-    feature_map, maps = network.look(images, has_maps=True)
+    feature_map, maps = network.encode(images, has_maps=True)
     assert torch.allclose(feature_map, network.feature_map(images), atol=1e-5)
     assert len(maps) == 4
-    assert described(network.pool(feature_map), maps).shape[1] == network.features + 2 * sum(m.shape[1] for m in maps)
+    assert domain_features(network.pool(feature_map), maps).shape[1] == network.features + 2 * sum(
+        m.shape[1] for m in maps
+    )
 
 
 def test_far_features_saturate() -> None:
@@ -85,7 +87,7 @@ def test_evaluating_on_pictures_of_no_product(smoke_run: Path, tmp_path: Path, m
     result = CliRunner().invoke(evaluate, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     report = json.loads((tmp_path / "figures.json").read_text())
-    assert (report["rows"], set(report["kinds"])) == (20 * len(TESTED), set(TESTED))
+    assert (report["rows"], set(report["kinds"])) == (20 * len(TEST_KINDS), set(TEST_KINDS))
     assert report["answered"] <= report["taken"] <= 1
 
 
