@@ -12,7 +12,7 @@ export UV_LINK_MODE ?= hardlink
 .DEFAULT_GOAL := help
 TEST_PROCESSES ?= 4
 
-.PHONY: help run test test-fast test-long check bench bench-webhooks chaos fuzz fix lock evaluate simulate dashboard images sbom clean
+.PHONY: help run test test-fast test-long check bench bench-webhooks chaos fuzz fix lock evaluate simulate dashboard docs images sbom clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,10 @@ simulate: $(DEV) ## replay loads through the shipped scaling values: waits, GPU-
 
 dashboard: $(DEV) ## write Grafana's dashboard, and the alerts for Kubernetes, from deploy/monitoring
 	@$(BIN)/python -m deploy.monitoring.dashboard
+
+docs: $(DEV) ## build the documentation site in build/docs; warnings are errors
+	@$(BIN)/python -m sphinx -W --keep-going -n -q -b html docs build/docs
+	@echo "build/docs/index.html"
 
 lock: $(BIN)/uv ## resolve pyproject.toml again into requirements.lock and the images' own
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra dev \

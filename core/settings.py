@@ -1,7 +1,7 @@
 """The settings of every process: one frozen tree, read from `ENRICH_…` variables (`__` for nesting).
 
-Names carry their unit, and secrets are `SecretStr`. The README has a table of all settings; a test fails if a row is
-missing.
+Names carry their unit, and secrets are `SecretStr`. The descriptions are the reference of the documentation; a test
+fails if one is missing.
 """
 
 from __future__ import annotations

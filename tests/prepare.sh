@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Brings what the suite needs beside Python packages: a Chromium for the tests of the page, Prometheus for those of the
-# dashboard and the alerts, the npm package with which the README's Node receiver verifies, and kubectl to render the
+# dashboard and the alerts, the npm package with which the documented Node receiver verifies, and kubectl to render the
 # manifests. Where one cannot be had, its tests are skipped, and say so.
 set -u
 cd "$(dirname "$0")"

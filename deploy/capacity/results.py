@@ -1,4 +1,4 @@
-"""deploy/README.md's section on scaling, made whole by one command: `section.md` with tables, sweeps and growth."""
+"""Prints docs/operate/simulation.md: the template `section.md` with its tables, sweeps and growth."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ SWEEPS = (
 
 
 def section(study: Study, names: Sequence[str], command: str) -> str:
-    """The section's Markdown."""
+    """Returns the page's Markdown."""
     runs = {name: study.runs(name) for name in names}
     found = [row for each in runs.values() for row in rows(each)]
     swept = {sweep.axis.replace(".", "_"): _sweep(study, sweep) for sweep in SWEEPS}
@@ -54,7 +54,7 @@ def section(study: Study, names: Sequence[str], command: str) -> str:
         stories="\n".join(f"- **{name}**: {each[0].load.story}" for name, each in runs.items()),
         table="\n\n".join([tables.markdown(tables.HEADINGS, tables.lines(found)), *tables.unfinished(found)]),
         legend=tables.legend(study.assumptions),
-        plots="\n".join(f"![{name}](plots/{name}.svg)" for name in names),
+        plots="\n".join(f"![{name}](../../deploy/plots/{name}.svg)" for name in names),
         growth=_growth(study),
         growth_pods=GROWTH_PODS,
         repeat=study.repeat,

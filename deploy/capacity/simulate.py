@@ -75,7 +75,7 @@ def assumption_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--max-pods", type=click.IntRange(min=1), help="instead of the manifests' maxReplicaCount")
 @click.option(
     "--images-per-s", type=(POSITIVE, POSITIVE), metavar="INTERACTIVE BULK", default=(254, 366), show_default=True,
-    help="what one pod does; without a GPU, two cores do 28 and 43",
+    help="what one pod does; without a GPU, two cores do 48 and 61",
 )  # fmt: skip
 @click.option("--image-s", type=POSITIVE, default=0.1, show_default=True, help="how long an image keeps a thread")
 @click.option(
@@ -85,7 +85,9 @@ def assumption_options(command: Callable[..., None]) -> Callable[..., None]:
 @assumption_options
 @click.option("--json", "json_file", type=OUTPUT, help="write all figures")
 @click.option("--plots", "folder", type=click.Path(path_type=Path, file_okay=False), help="write an SVG a scenario")
-@click.option("--markdown", is_flag=True, help="print deploy/README.md's section, with sweeps and growth, instead")
+@click.option(
+    "--markdown", is_flag=True, help="print docs/operate/simulation.md, with sweeps and growth, instead of the table"
+)
 def main(
     manifests: tuple[Path, ...], names: tuple[str, ...], rate: float, seed: int, repeat: int, compare: tuple[str, ...],
     max_pods: int | None, images_per_s: tuple[float, float], image_s: float, node_s: tuple[float, float],

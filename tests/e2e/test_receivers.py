@@ -1,4 +1,4 @@
-"""The documented receivers, extracted and run: a real dispatcher sends, they verify, also while a secret changes."""
+"""The documented webhook receivers verify the events of a real dispatcher, also during a secret rotation."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from pathlib import Path
 
 import pytest
 
-from cli.local.server import free_port
 from core.db.engine import Sessions
 from core.db.webhook_models import WebhookEndpoint
 from core.settings import Settings
 from core.webhooks import secrets
 from core.webhooks.events import test_event as make_test_event
+from tests.ports import free_port
 from tests.processes import ROOT, running, wait_until
 from tests.webhook_receiver import Receiver
 from tests.webhook_records import attempts, new_endpoint, secret_of, statuses
 
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "guides" / "webhooks.md"
 NODE_MODULES = ROOT / "tests" / "node" / "node_modules"
 
 
 def block(name: str) -> str:
-    """The README's code block that begins by naming this file."""
-    found = re.search(rf"```\w+\n((?:#|//) {re.escape(name)}.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert found, f"README.md has no {name}"
+    """Returns the documented code block whose first line names this file."""
+    found = re.search(rf"```\w+\n((?:#|//) {re.escape(name)}.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert found, f"{PAGE} has no {name}"
     return found[1]
 
 
 @pytest.fixture(params=["python", "node"])
 def command(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
-    """What starts the README's receiver of a language."""
+    """The command that starts the documented receiver of one language."""
     if request.param == "python":
         (tmp_path / "receiver.py").write_text(block("receiver.py"))
         return [sys.executable, str(tmp_path / "receiver.py")]
@@ -51,7 +51,7 @@ def command(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
 
 @contextlib.contextmanager
 def receiving(command: list[str], secret: str, port: int, log: Path) -> Iterator[None]:
-    """The receiver runs while the block does."""
+    """Runs the receiver within the block."""
     environment = {**os.environ, "WEBHOOK_SECRET": secret, "PORT": str(port)}
     with log.open("ab") as output:
         child = subprocess.Popen(command, env=environment, stdout=output, stderr=output)

@@ -13,7 +13,7 @@ def failures() -> Row:
         [
             Panel(
                 "Failed for good, by code",
-                "What README says of each code: fetch_…, not_found, access_denied and image_… are the address or the "
+                "Causes by code: fetch_…, not_found, access_denied and image_… are the address or the "
                 "picture; the others are a fault on our side. Jobs that the dispatcher failed as poison, after their "
                 "worker had died, are of both lanes.",
                 [

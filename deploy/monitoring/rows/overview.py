@@ -84,7 +84,7 @@ def all_well() -> Row:
             ),
             light(
                 "Alerts",
-                "Alerts that fire now. Each has an entry in deploy/RUNBOOK.md that says what to do.",
+                "Alerts that fire now. Each has an entry in docs/operate/runbook.md that says what to do.",
                 [Query('count(ALERTS{alertname=~"Enrich.+", alertstate="firing"}) or vector(0)')],
                 limits=Limits(1, 3),
             ),

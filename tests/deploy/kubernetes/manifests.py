@@ -35,7 +35,7 @@ def render(overlay: str) -> list[Manifest]:
 
 
 def render_with(component: str, overlay: str, folder: Path) -> list[Manifest]:
-    """The same with a component that no overlay has by itself, added as deploy/README.md says to a copy in `folder`."""
+    """The same with an optional component, added to a copy in `folder` as docs/operate/monitoring.md describes."""
     kubectl = find_kubectl()
     if kubectl is None:
         pytest.skip(f"no kubectl {'.'.join(map(str, OLDEST))} or newer here: tests/prepare.sh fetches one")

@@ -25,7 +25,7 @@ MARGIN_S = 10
 RESERVED = 3
 """Connections that Postgres keeps for its superuser unless told otherwise."""
 
-README = K8S.parent / "README.md"
+PAGE = K8S.parents[1] / "docs" / "operate" / "kubernetes.md"
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -81,9 +81,9 @@ def test_all_processes_together_stay_below_postgres_s_limit(overlay: str, monkey
     assert connections(objects, monkeypatch) <= limit - RESERVED
 
 
-def test_the_readme_says_how_many_connections_production_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_on_kubernetes_says_how_many_connections_production_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     needed = connections(render("prod"), monkeypatch)
-    assert f"{needed} connections" in README.read_text(encoding="utf-8")
+    assert f"{needed} connections" in PAGE.read_text(encoding="utf-8")
 
 
 def test_there_is_always_a_dispatcher() -> None:

@@ -21,6 +21,7 @@ from core.telemetry.metrics import (
     job_error_codes,
 )
 from deploy.monitoring import dashboard
+from docs._ext import reference
 from tests.deploy.monitoring import promql
 from tests.processes import ROOT, environment
 
@@ -28,7 +29,7 @@ MONITORING = ROOT / "deploy" / "monitoring"
 RULES = MONITORING / "alerts.yml"
 UNIT_TESTS = (MONITORING / "alerts_test.yml", MONITORING / "alerts_day_test.yml")
 CONFIGS = (MONITORING / "prometheus.yml", MONITORING / "prometheus-local.yml")
-RUNBOOK = ROOT / "deploy" / "RUNBOOK.md"
+RUNBOOK = ROOT / "docs" / "operate" / "runbook.md"
 SOURCES = ("api", "cli", "core", "dispatcher", "model", "worker")
 
 # What Prometheus itself adds.
@@ -153,7 +154,7 @@ def test_an_alert_says_what_to_do_and_is_tested_both_ways(alert: dict[str, Any])
     assert alert["labels"]["severity"] in {"critical", "warning"}
     assert notes["summary"]
     assert notes["description"]
-    assert notes["runbook_url"] == f"deploy/RUNBOOK.md#{name.lower()}"
+    assert notes["runbook_url"] == f"docs/operate/runbook.md#{name.lower()}"
     assert f"\n## {name}\n" in RUNBOOK.read_text(encoding="utf-8")
     tested = [test for test in unit_tests() if test["name"].split()[0] == name]
     firing = [sample for test in tested for case in test["promql_expr_test"] for sample in case["exp_samples"]]
@@ -173,7 +174,7 @@ def test_the_runbook_has_no_entry_without_an_alert() -> None:
 def test_the_runbook_names_settings_panels_codes_and_events_that_there_are() -> None:
     text = RUNBOOK.read_text(encoding="utf-8")
     source = "".join(path.read_text() for folder in SOURCES for path in (ROOT / folder).rglob("*.py"))
-    settings = set(environment(Settings())) | set(re.findall(r"`(ENRICH_\w+)`", (ROOT / "README.md").read_text()))
+    settings = set(environment(Settings())) | set(re.findall(r"`(ENRICH_\w+)`", reference.settings()))
     assert set(re.findall(r"ENRICH_[A-Z_]+", text)) - settings == set()
     titles = {title.replace("$attribute", "…") for title, _ in dashboard_queries()}
     assert set(re.findall(r"(?<!\*)\*([^*\n]+)\*(?!\*)", text)) - titles - {"italics"} == set()
