@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
+# The reference is read from the application, whose libraries report their start.
+for name in ("alembic", "api"):
+    logging.getLogger(name).setLevel(logging.WARNING)
 
 project = "Asset Enrichment"
 author = "the authors of Asset Enrichment"
-copyright = f"Apache-2.0, {author}"
+copyright = f"{author}, Apache-2.0"
 version = release = installed_version("asset-enrichment")
 
 extensions = ["myst_parser", "docs._ext.reference"]

@@ -249,7 +249,7 @@ def _command(name: str, command: click.Command) -> str:
     options = [
         (f"`{found[0]}`", found[1])
         for parameter in command.get_params(context)
-        if parameter.name != "help" and (found := parameter.get_help_record(context))
+        if "--help" not in parameter.opts and (found := parameter.get_help_record(context))
     ]
     return paragraphs(
         f"## {name}",
