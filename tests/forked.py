@@ -23,7 +23,7 @@ class ForkedProcess:
     def __init__(
         self, arguments: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path | None = None
     ) -> None:
-        self.args = ["enrich", *arguments]
+        self.args = ["enrich", *(str(each) for each in arguments)]
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(PRELOADED)
         self._process = context.Process(target=_run, args=(self.args, dict(environment), folder, log), name="enrich")
