@@ -34,7 +34,7 @@ class LongPoll:
         self._lock = threading.Lock()
         self._events: dict[uuid.UUID, set[threading.Event]] = defaultdict(set)
         # Notifications sent while disconnected are lost, so after a reconnect every waiting request polls once.
-        self._listener = Listener(url, CHANNEL, heard=self._wake, connected=self._wake_all)
+        self._listener = Listener(url, CHANNEL, on_notify=self._wake, on_connect=self._wake_all)
         self._is_closed = threading.Event()
 
     def wait(self, job_id: uuid.UUID, timeout_s: float, poll: Callable[[], T | None]) -> tuple[bool, T | None]:

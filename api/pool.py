@@ -12,7 +12,7 @@ from psycopg import Error
 from sqlalchemy import PoolProxiedConnection, QueuePool
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from core.circuit_breaker import Breaker
+from core.circuit_breaker import CircuitBreaker
 
 COOLDOWN_S = 2.0
 
@@ -25,16 +25,16 @@ class CircuitBreakerPool(QueuePool):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._breaker = Breaker(COOLDOWN_S)
+        self._breaker = CircuitBreaker(COOLDOWN_S)
 
     def connect(self) -> PoolProxiedConnection:
         """Returns a connection that has just responded. Raises PoolTimeout, or psycopg's error of the attempt."""
-        if not self._breaker.may_try():
+        if not self._breaker.allows_call():
             raise PoolTimeout("Postgres did not answer a moment ago")
         try:
             connection = super().connect()
         except Error:
-            self._breaker.failed()
+            self._breaker.record_failure()
             raise
-        self._breaker.worked()
+        self._breaker.record_success()
         return connection

@@ -24,7 +24,7 @@ from core.errors import InvalidAddress
 from core.jobs.submission import Submission
 from core.net.urls import UPLOAD_SCHEME, Address
 from core.telemetry.tracing import current_traceparent
-from core.webhooks.endpoints import checked_url
+from core.webhooks.endpoints import validate_url
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -74,7 +74,7 @@ def read_json(model: type[Body], *, is_optional: bool = False) -> Body:
 
 def webhook_address(text: str | None) -> str | None:
     """Validates and normalizes a webhook URL. Raises InvalidAddress if events may not be sent to it."""
-    return checked_url(text, services().guard) if text is not None else None
+    return validate_url(text, services().guard) if text is not None else None
 
 
 def _from_json(headers: JobHeaders) -> Submission:

@@ -52,7 +52,7 @@ class Services:
 
 def open_services(settings: Settings) -> Services:
     """Creates all services. Each one connects on first use, which is after gunicorn's fork."""
-    engine = make_engine(settings, answer_within_s=settings.api.record_timeout_s, pool=CircuitBreakerPool)
+    engine = make_engine(settings, answer_timeout_s=settings.api.record_timeout_s, pool=CircuitBreakerPool)
     sessions = make_sessions(engine)
     metrics = ApiMetrics()
     # At most half of the threads may wait, so that the other half stays free for new requests.

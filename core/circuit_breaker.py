@@ -1,4 +1,7 @@
-"""A circuit breaker: after a failure nobody asks for a while, so that a dead server costs one wait and not one each."""
+"""A circuit breaker.
+
+After a failure it blocks calls for a while, so that a dead server costs one timeout in all and not one per caller.
+"""
 
 from __future__ import annotations
 
@@ -6,37 +9,38 @@ import threading
 import time
 
 
-class Breaker:
-    """Closed at first. Thread-safe.
+class CircuitBreaker:
+    """Starts closed, which allows all calls. Thread-safe.
 
     Args:
-        rest_s: how long nobody asks after a failure; then one caller tries while the others still do without.
+        cooldown_s: how long calls are blocked after a failure. Then one trial call is allowed, and all others stay
+            blocked until it succeeds.
     """
 
-    def __init__(self, rest_s: float) -> None:
-        self._rest_s = rest_s
+    def __init__(self, cooldown_s: float) -> None:
+        self._cooldown_s = cooldown_s
         self._lock = threading.Lock()
-        self._rests_until: float | None = None
+        self._open_until: float | None = None
 
-    def may_try(self) -> bool:
-        """Whether to ask now. Who is told so must say how it went."""
+    def allows_call(self) -> bool:
+        """Whether to call the server now. Callers allowed through must report success or failure."""
         with self._lock:
-            if self._rests_until is None:
+            if self._open_until is None:
                 return True
             now = time.monotonic()
-            if now < self._rests_until:
+            if now < self._open_until:
                 return False
-            self._rests_until = now + self._rest_s
+            self._open_until = now + self._cooldown_s
             return True
 
-    def worked(self) -> None:
-        """The server answered: everybody may ask again."""
+    def record_success(self) -> None:
+        """Closes the breaker."""
         with self._lock:
-            self._rests_until = None
+            self._open_until = None
 
-    def failed(self) -> bool:
-        """The server did not answer. Returns whether that is news, for a log line."""
+    def record_failure(self) -> bool:
+        """Opens the breaker for `cooldown_s`. Returns True if it was closed before, so that callers log once."""
         with self._lock:
-            is_news = self._rests_until is None
-            self._rests_until = time.monotonic() + self._rest_s
-            return is_news
+            was_closed = self._open_until is None
+            self._open_until = time.monotonic() + self._cooldown_s
+            return was_closed

@@ -1,10 +1,10 @@
-"""The one error tree: what can go wrong with a job or a request, as types.
+"""The error tree: one class per way in which a job or a request can fail.
 
     EnrichError                  code, message safe to show, retryable
-    ├── JobError                 ends up as `error` of a failed job
-    │   ├── FetchBlocked             fetch_blocked           the address is not one we may ask
-    │   ├── FetchFailed              fetch_failed          * the other side misbehaved
-    │   │   └── FetchRefused             fetch_failed        it misbehaved, and will again
+    ├── JobError                 becomes the `error` of a failed job
+    │   ├── FetchBlocked             fetch_blocked           the address may not be fetched
+    │   ├── FetchFailed              fetch_failed          * the server or the connection failed
+    │   │   └── FetchRefused             fetch_failed        the server's answer is final
     │   ├── FetchTimeout             fetch_timeout         *
     │   ├── NotFound                 not_found
     │   ├── AccessDenied             access_denied
@@ -14,13 +14,13 @@
     │   ├── ModelUnavailable         model_unavailable     *
     │   ├── StorageUnavailable       storage_unavailable   *
     │   ├── DeadlineExceeded         deadline_exceeded     *
-    │   ├── Poison                   poison                  every process that took it died
+    │   ├── Poison                   poison                  every process that ran it crashed
     │   └── InternalError            internal_error        *
-    └── RequestError             ends up as a problem+json answer, see api/middleware/problems.py
+    └── RequestError             becomes a problem+json response, see api/middleware/problems.py
 
-`*` = retryable: the worker tries again with backoff before the job is failed for good.
+`*` = retryable: the worker retries with backoff before it fails the job.
 
-Messages are shown to callers: they say what to do, and never what our network looks like inside.
+Messages are shown to callers. They name the remedy and never reveal details of the internal network.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from typing import ClassVar
 
 
 class EnrichError(Exception):
-    """Base of all errors with a stable `code`. The exception's text is safe to show to the caller."""
+    """Base class of all errors. `code` is stable, and the message is safe to show to callers."""
 
     code: ClassVar[str] = "internal_error"
     retryable: ClassVar[bool] = False
@@ -41,7 +41,7 @@ class EnrichError(Exception):
 
 
 class JobError(EnrichError):
-    """A job cannot go on. `retryable` says whether another try may help."""
+    """A job failed. `retryable` is whether a retry may succeed."""
 
 
 class FetchBlocked(JobError):
@@ -54,7 +54,7 @@ class FetchFailed(JobError):
 
 
 class FetchRefused(FetchFailed):
-    """The other side's answer is final: most 4xx statuses, redirect loops, a bad certificate."""
+    """A fetch failed and a retry would not help: most 4xx statuses, redirect loops, an invalid certificate."""
 
     retryable = False
 
@@ -109,7 +109,7 @@ class InternalError(JobError):
 
 
 class RequestError(EnrichError):
-    """A request that cannot be served; `status` is the HTTP status of the answer, `headers` what it carries beside."""
+    """A request cannot be served. `status` and `headers` are those of the HTTP response."""
 
     status: ClassVar[int] = 400
     code = "bad_request"
@@ -125,14 +125,14 @@ class JobNotFound(RequestError):
 
 
 class JobConflict(RequestError):
-    """The job is not in a state in which this can be done."""
+    """The job's status does not allow the operation."""
 
     status = 409
     code = "job_conflict"
 
 
 class IdempotencyConflict(RequestError):
-    """The same Idempotency-Key came with another request."""
+    """The Idempotency-Key was used before with a different request."""
 
     status = 422
     code = "idempotency_key_reused"
@@ -144,7 +144,7 @@ class InvalidAddress(RequestError):
 
 
 class TooManyQueued(RequestError):
-    """The owner has as many waiting jobs as one may have."""
+    """The owner has reached the limit of queued jobs."""
 
     status = 429
     code = "too_many_queued"
@@ -166,7 +166,7 @@ class DeliveryNotFound(RequestError):
 
 
 class EndpointDisabled(RequestError):
-    """Nothing can be sent to it until its owner enables it again."""
+    """The endpoint is disabled; it receives nothing until its owner enables it."""
 
     status = 409
     code = "endpoint_disabled"

@@ -1,4 +1,4 @@
-"""What is this machine and nobody else: the rule for a service that asks for no key."""
+"""Checks that a service without API keys listens on the loopback interface only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from core.startup_errors import StartError
 
 
 def is_loopback(host: str) -> bool:
-    """Whether the name or IP address means this very machine, whatever a DNS server says."""
+    """Whether the host is `localhost` or a loopback IP address. Names are never resolved."""
     if host.lower() == "localhost":
         return True
     try:
@@ -18,9 +18,9 @@ def is_loopback(host: str) -> bool:
 
 
 def refuse_exposure(host: str, *, require_key: bool) -> None:
-    """Raises StartError when a service that asks for no key would listen where others can reach it."""
+    """Raises StartError if a service without API keys would listen on an address that other machines can reach."""
     if not require_key and not is_loopback(host):
         raise StartError(
-            f"Without keys the service listens on this machine only, not on {host}: set ENRICH_API__REQUIRE_KEY=true "
-            "and make a key with `enrich keys create`, or listen on 127.0.0.1."
+            f"Without API keys the service may listen on a loopback address only, not on {host}: set "
+            "ENRICH_API__REQUIRE_KEY=true and create a key with `enrich keys create`, or listen on 127.0.0.1."
         )

@@ -1,4 +1,4 @@
-"""What can go wrong while something starts on this machine."""
+"""Errors that prevent a process from starting."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from core.errors import EnrichError
 
 
 class StartError(EnrichError):
-    """A server or a process cannot start; the text is one sentence that says why and what to do."""
+    """A server or process cannot start. The message states the cause and the remedy in one sentence."""
 
     code = "start_failed"
 
 
 class FolderInUse(StartError):
-    """Another running process holds the folder."""
+    """Another running process uses the folder."""
 
     code = "folder_in_use"
 
 
 class PortTaken(StartError):
-    """Something else listens there."""
+    """Another process listens on the port."""
 
     code = "port_taken"

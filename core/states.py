@@ -1,4 +1,4 @@
-"""The states of a job and the lanes it travels in: words that every part shares, without a table or a queue."""
+"""The status and the lane of a job, in a module that imports neither the database nor the queue."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import enum
 
 
 class Status(enum.StrEnum):
-    """The states of a job: queued → processing → succeeded | failed | canceled."""
+    """The status of a job: queued → processing → succeeded | failed | canceled."""
 
     QUEUED = "queued"
     PROCESSING = "processing"
@@ -20,7 +20,7 @@ class Status(enum.StrEnum):
 
 
 class Lane(enum.StrEnum):
-    """Two lanes with a queue and a process each, so that bulk work never delays a person who waits."""
+    """The lane of a job. Each lane has its own queue and worker process, so bulk jobs never delay interactive ones."""
 
     INTERACTIVE = "interactive"
     BULK = "bulk"

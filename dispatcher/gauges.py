@@ -30,8 +30,8 @@ from core.telemetry.metrics import (
 
 log = get_logger(__name__)
 
-READ_EVERY_S = 5.0
-STALE_AFTER_S = 4 * READ_EVERY_S
+REFRESH_EVERY_S = 5.0
+STALE_AFTER_S = 4 * REFRESH_EVERY_S
 STATEMENT_TIMEOUT_MS = 2000
 MOST_COUNTED = 1_000_000
 
@@ -91,8 +91,8 @@ _ENDPOINTS = text("""
 """)
 
 
-class Readings:
-    """Call `read()` every `READ_EVERY_S`; scrapes get what was read last, while it is fresh. Thread-safe."""
+class StateGauges:
+    """Call `read()` every `REFRESH_EVERY_S`; scrapes get what was read last, while it is fresh. Thread-safe."""
 
     def __init__(
         self,
@@ -106,16 +106,16 @@ class Readings:
         self._clock = clock
         # By part, replaced as a whole: a scrape never sees half of a reading.
         self._parts: dict[str, tuple[float, Mapping[Key, float]]] = {}
-        self._was_well = True
+        self._was_healthy = True
         self._offer(metrics)
 
     def read(self) -> None:
         """Reads both parts. Never raises for a server that is away."""
         whys = [self._read("queue", self._queue), self._read("record", self._record)]
         why = "; ".join(filter(None, whys))
-        if bool(why) == self._was_well:
+        if bool(why) == self._was_healthy:
             log.warning("readings_failed" if why else "readings_recovered", why=why)
-        self._was_well = not why
+        self._was_healthy = not why
 
     def _read(self, part: str, ask: Callable[[], Values]) -> str:
         try:
@@ -128,7 +128,7 @@ class Readings:
     def _queue(self) -> Values:
         values: Values = {}
         for lane in Lane:
-            values["depth", lane.value] = self._publisher.look(lane).length
+            values["depth", lane.value] = self._publisher.inspect(lane).length
             values["in_flight", lane.value] = self._publisher.count_in_flight(lane)
         return values
 

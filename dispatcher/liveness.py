@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 from core.telemetry.heartbeat import Heartbeat
 
 BEAT_EVERY_S = 2.0
-LONGEST_ROUND_S = 60.0
+MAX_ROUND_S = 60.0
 
 
-class Pulse:
+class Liveness:
     """Thread-safe. `longest_s` has the loops whose rounds may take longer than the others'."""
 
     def __init__(
@@ -40,16 +40,16 @@ class Pulse:
         finally:
             self._began.pop(name, None)
 
-    def is_well(self) -> bool:
+    def is_healthy(self) -> bool:
         """Whether no round takes too long."""
         now = self._clock()
-        return all(now - at < self._longest_s.get(name, LONGEST_ROUND_S) for name, at in self._began.copy().items())
+        return all(now - at < self._longest_s.get(name, MAX_ROUND_S) for name, at in self._began.copy().items())
 
     def run(self, stopping: threading.Event) -> None:
         """Touches the file while all is well and `stopping` is not set; then takes it away."""
         try:
             while not stopping.is_set():
-                if self.is_well():
+                if self.is_healthy():
                     self._heartbeat.beat()
                 stopping.wait(BEAT_EVERY_S)
         finally:

@@ -17,20 +17,20 @@ from core.settings import Settings
 from core.telemetry.heartbeat import Heartbeat
 from core.telemetry.logs import configure_logs, get_logger
 from core.telemetry.metrics import DispatcherMetrics
-from core.telemetry.metrics_server import metrics_served
+from core.telemetry.metrics_server import serve_metrics
 from core.telemetry.tracing import exporting
 from core.webhooks.events import CHANNEL
-from dispatcher.gauges import READ_EVERY_S, Readings
-from dispatcher.liveness import Pulse
+from dispatcher.gauges import REFRESH_EVERY_S, StateGauges
+from dispatcher.liveness import Liveness
 from dispatcher.retention import purge
 from dispatcher.sweeper import Sweeper
-from dispatcher.webhooks.loop import Deliverer
+from dispatcher.webhooks.loop import DeliveryLoop
 from dispatcher.webhooks.sender import Sender, make_client
 
 log = get_logger(__name__)
 
 PURGE_EVERY_S = 600.0
-LONGEST_PURGE_S = 1800.0
+MAX_PURGE_S = 1800.0
 """Deleting millions of events takes its time; the dispatcher is well all the while."""
 
 
@@ -44,7 +44,7 @@ def run(settings: Settings) -> int:
         metrics = DispatcherMetrics()
         stack.enter_context(exporting(settings.tracing, "dispatcher"))
         loops = _open_loops(settings, metrics, stopping, stack)
-        stack.enter_context(metrics_served(settings.metrics, metrics.registry))
+        stack.enter_context(serve_metrics(settings.metrics, metrics.registry))
         has_crashed = _run_all(stopping, loops)
     log.info("dispatcher_stopped")
     return 1 if has_crashed else 0
@@ -61,26 +61,26 @@ def _open_loops(
     for close in (engine.dispose, publisher.close, client.close):
         stack.callback(close)
     sessions = make_sessions(engine)
-    pulse = Pulse(Heartbeat(settings.dispatcher.heartbeat_file), {"purge": LONGEST_PURGE_S})
-    deliverer = Deliverer(settings.webhooks, sessions, Sender(client, settings.webhooks), metrics, pulse)
-    listener = Listener(direct_url(settings), CHANNEL, heard=lambda _: deliverer.wake(), connected=deliverer.wake)
+    liveness = Liveness(Heartbeat(settings.dispatcher.heartbeat_file), {"purge": MAX_PURGE_S})
+    deliverer = DeliveryLoop(settings.webhooks, sessions, Sender(client, settings.webhooks), metrics, liveness)
+    listener = Listener(direct_url(settings), CHANNEL, on_notify=lambda _: deliverer.wake(), on_connect=deliverer.wake)
     stack.callback(listener.close)
     listener.start()
     sweeper = Sweeper(settings, sessions, publisher, metrics=metrics)
     log.info("dispatcher_started", sweep_every_s=settings.dispatcher.sweep_every_s)
 
     def again(step: Callable[[], object], every_s: float, name: str) -> Callable[[], None]:
-        return lambda: loop(step, stopping, every_s, name, pulse)
+        return lambda: loop(step, stopping, every_s, name, liveness)
 
     loops: dict[str, Callable[[], None]] = {
         "sweeper": again(sweeper.sweep, settings.dispatcher.sweep_every_s, "sweep"),
         "purger": again(lambda: purge(sessions, settings.webhooks), PURGE_EVERY_S, "purge"),
         "deliverer": lambda: deliverer.run(stopping),
-        "pulse": lambda: pulse.run(stopping),
+        "liveness": lambda: liveness.run(stopping),
     }
     if settings.metrics.port is not None:
-        readings = Readings(metrics, sessions, publisher)
-        loops["readings"] = again(readings.read, READ_EVERY_S, "readings")
+        readings = StateGauges(metrics, sessions, publisher)
+        loops["readings"] = again(readings.read, REFRESH_EVERY_S, "readings")
     return loops
 
 
@@ -105,18 +105,18 @@ def _run_all(stopping: threading.Event, loops: dict[str, Callable[[], None]]) ->
 
 
 def loop(
-    step: Callable[[], object], stopping: threading.Event, every_s: float, name: str, pulse: Pulse | None = None
+    step: Callable[[], object], stopping: threading.Event, every_s: float, name: str, liveness: Liveness | None = None
 ) -> None:
     """Does `step` until `stopping` is set. A server that is away is told once, and tried again at the next round."""
-    was_well = True
+    was_healthy = True
     while not stopping.is_set():
         try:
-            with pulse.round(name) if pulse else contextlib.nullcontext():
+            with liveness.round(name) if liveness else contextlib.nullcontext():
                 step()
-            is_well, why = True, ""
+            is_healthy, why = True, ""
         except (DBAPIError, PoolTimeout, QueueUnavailable, TimeoutError) as error:
-            is_well, why = False, str(error)
-        if is_well != was_well:
-            log.warning(f"{name}_recovered" if is_well else f"{name}_failed", why=why)
-        was_well = is_well
+            is_healthy, why = False, str(error)
+        if is_healthy != was_healthy:
+            log.warning(f"{name}_recovered" if is_healthy else f"{name}_failed", why=why)
+        was_healthy = is_healthy
         stopping.wait(every_s)

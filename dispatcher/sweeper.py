@@ -33,7 +33,7 @@ SWEEP_LOCK = 4_711_002
 
 
 @dataclasses.dataclass(frozen=True)
-class Swept:
+class SweepResult:
     """What one sweep did."""
 
     requeued: int = 0
@@ -60,7 +60,7 @@ class Sweeper:
         self._empty_since: dict[Lane, float] = {}
         self._lenient_until = -math.inf
 
-    def sweep(self) -> Swept | None:
+    def sweep(self) -> SweepResult | None:
         """Runs one round; None if another dispatcher holds the lock. Raises QueueUnavailable after freeing leases."""
         outcome = "failed"
         try:
@@ -74,7 +74,7 @@ class Sweeper:
         finally:
             self._metrics.sweeps.labels(outcome).inc()
 
-    def _sweep(self) -> Swept | None:
+    def _sweep(self) -> SweepResult | None:
         with self._sessions.begin() as session:
             if not _lock(session):
                 return None
@@ -82,8 +82,8 @@ class Sweeper:
         self._metrics.jobs_expired.inc(requeued + poisoned)
         self._metrics.jobs_poisoned.inc(poisoned)
         published = sum(self._publish_lost(lane) for lane in Lane)
-        swept = Swept(requeued, poisoned, published)
-        if swept != Swept():
+        swept = SweepResult(requeued, poisoned, published)
+        if swept != SweepResult():
             log.info("swept", **dataclasses.asdict(swept))
         return swept
 
@@ -93,7 +93,7 @@ class Sweeper:
         return free_expired(session, self._settings.jobs.max_crashes, self._settings.dispatcher.sweep_limit)
 
     def _publish_lost(self, lane: Lane) -> int:
-        state = self._publisher.look(lane)
+        state = self._publisher.inspect(lane)
         published_at = dt.datetime.now(dt.UTC)
         with self._sessions.begin() as session:
             if not _lock(session):

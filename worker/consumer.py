@@ -13,7 +13,7 @@ from core.errors import DeadlineExceeded
 from core.jobs import lifecycle
 from core.jobs.lifecycle import Claim
 from core.settings import JobSettings
-from core.telemetry.logs import about, get_logger
+from core.telemetry.logs import get_logger, log_context
 from worker.job_metrics import JobMetrics, JobOutcome
 from worker.leases import LeaseKeeper
 from worker.pipeline import Pipeline
@@ -68,7 +68,7 @@ class Consumer:
             self._suspects.run(suspects, deadline)
             self._wait(running.keys(), deadline)
             for future, claim in running.items():
-                with about(job_id=claim.id, request_id=claim.request_id):
+                with log_context(job_id=claim.id, request_id=claim.request_id):
                     self._job_metrics.record(claim, self._close(future, claim), claimed_at)
 
     def _claim(self, job_ids: Sequence[uuid.UUID], deadline: float) -> tuple[list[Claim], list[uuid.UUID]]:
@@ -87,7 +87,7 @@ class Consumer:
         return retry_while_unavailable(claim, lambda: self._is_over(deadline))
 
     def _run_one(self, claim: Claim, claimed_at: float) -> None:
-        with about(job_id=claim.id, request_id=claim.request_id):
+        with log_context(job_id=claim.id, request_id=claim.request_id):
             outcome = self._requeuer.release(claim) if self._shutdown.is_stopping else self._pipeline.run(claim)
         self._job_metrics.record(claim, outcome, claimed_at)
 

@@ -97,5 +97,5 @@ def export_ready(metrics: WorkerMetrics) -> None:
 
 def export_lane(metrics: WorkerMetrics, lane: Lane, count_held: Callable[[], int]) -> None:
     """Exports the lane's series, starting at 0."""
-    metrics.serve_lane(lane.value)
+    metrics.create_lane_series(lane.value)
     metrics.jobs_in_progress.labels(lane.value).set_function(count_held)

@@ -18,7 +18,7 @@ from core.settings import Settings
 from core.states import Lane
 from core.telemetry.logs import configure_logs, get_logger
 from core.telemetry.metrics import WorkerMetrics
-from core.telemetry.metrics_server import metrics_served
+from core.telemetry.metrics_server import serve_metrics
 from core.telemetry.tracing import exporting
 from worker.consumer import Consumer
 from worker.job_metrics import export_ready
@@ -42,7 +42,7 @@ def run(settings: Settings, lane: str) -> int:
     warnings.filterwarnings("ignore", category=SecurityWarning)
     metrics, shutdown = WorkerMetrics(), ShutdownSignal()
     with (
-        metrics_served(settings.metrics, metrics.registry),
+        serve_metrics(settings.metrics, metrics.registry),
         exporting(settings.tracing, "worker"),
         open_consumer(settings, Lane(lane), metrics, shutdown) as consumer,
     ):

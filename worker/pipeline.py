@@ -18,7 +18,7 @@ from core.jobs import lifecycle, queries
 from core.jobs.lifecycle import Claim, Outcome, SeenAsset
 from core.settings import Settings
 from core.states import Status
-from core.telemetry.logs import about, get_logger
+from core.telemetry.logs import get_logger, log_context
 from core.telemetry.tracing import add_attributes, span
 from model.answer import Answer
 from model.predictor import Predictor
@@ -68,7 +68,7 @@ class Pipeline:
         """
         ids = {"job_id": str(claim.id), "lane": claim.lane.value, "attempt": claim.attempt}
         with (
-            about(job_id=claim.id, request_id=claim.request_id),
+            log_context(job_id=claim.id, request_id=claim.request_id),
             span("job", ids, parent=claim.traceparent, kind=SpanKind.CONSUMER) as current,
         ):
             outcome = self._run(claim)
@@ -120,7 +120,7 @@ class Pipeline:
 
         def find() -> tuple[SeenAsset, Outcome] | None:
             with self._sessions() as session:
-                return queries.find_stored_answer(session, claim.owner_id, sha256, bundle.name, bundle.version)
+                return queries.find_cached_answer(session, claim.owner_id, sha256, bundle.name, bundle.version)
 
         return self._retry(claim, find)
 

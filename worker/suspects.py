@@ -14,7 +14,7 @@ from core.errors import ModelUnavailable
 from core.jobs import lifecycle
 from core.jobs.lifecycle import Claim
 from core.settings import JobSettings
-from core.telemetry.logs import about, get_logger
+from core.telemetry.logs import get_logger, log_context
 from worker.job_metrics import JobMetrics, JobOutcome
 from worker.leases import LeaseKeeper
 from worker.pipeline import Pipeline
@@ -94,7 +94,7 @@ class SuspectRunner:
         self._unregister([job_id])
         for claim in self._claim(job_id, is_over):
             claimed_at = time.monotonic()
-            with self._leases.hold([claim]), about(job_id=claim.id, request_id=claim.request_id):
+            with self._leases.hold([claim]), log_context(job_id=claim.id, request_id=claim.request_id):
                 self._job_metrics.record(claim, self._run_isolated(claim, deadline), claimed_at)
 
     def _claim(self, job_id: uuid.UUID, is_over: Callable[[], bool]) -> list[Claim]:

@@ -15,7 +15,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from core.circuit_breaker import Breaker
+from core.circuit_breaker import CircuitBreaker
 from core.settings import Settings
 from core.telemetry.logs import get_logger
 
@@ -53,19 +53,19 @@ class RateLimit:
             retry=Retry(NoBackoff(), 0),
         )
         self._script = self._redis.register_script(SCRIPT)
-        self._breaker = Breaker(COOLDOWN_S)
+        self._breaker = CircuitBreaker(COOLDOWN_S)
 
     def take(self, key_id: str) -> float:
         """Counts one request of the key. Returns 0 if it is allowed, else the seconds to wait."""
-        if not self._breaker.may_try():
+        if not self._breaker.allows_call():
             return 0
         try:
             wait_us = self._script([f"enrich.rate.{key_id}"], [self._step_us, self._depth_us])
         except (RedisError, OSError) as error:
-            if self._breaker.failed():
+            if self._breaker.record_failure():
                 log.warning("rate_limit_off", error=type(error).__name__)
             return 0
-        self._breaker.worked()
+        self._breaker.record_success()
         return float(wait_us) / 1_000_000
 
     def close(self) -> None:

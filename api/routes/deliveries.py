@@ -72,7 +72,7 @@ def list_endpoint_deliveries(endpoint_id: str, query: DeliveriesQuery) -> Respon
 
 def _page_of_deliveries(query: DeliveriesQuery, endpoint_id: uuid.UUID | None = None) -> Response:
     with services().sessions() as session:
-        page = deliveries.page_of_deliveries(
+        page = deliveries.list_deliveries(
             session,
             owner_id(),
             limit=_page_size(query.limit),
@@ -98,7 +98,7 @@ def _page_of_deliveries(query: DeliveriesQuery, endpoint_id: uuid.UUID | None = 
 def list_attempts(endpoint_id: str, query: AttemptsQuery) -> Response:
     endpoint = read_endpoint(endpoint_id)
     with services().sessions() as session:
-        page = deliveries.page_of_attempts(
+        page = deliveries.list_attempts(
             session, endpoint, limit=_page_size(query.limit), before=query.cursor, after=query.after
         )
     return jsonify({"attempts": page.items, "next_cursor": page.next_cursor})
@@ -114,7 +114,7 @@ def list_attempts(endpoint_id: str, query: AttemptsQuery) -> Response:
 @blueprint.output(DeliveryDetail, description="The delivery.", example=DETAIL)
 def get_delivery(delivery_id: str) -> Response:
     with services().sessions() as session:
-        return jsonify(deliveries.read_delivery(session, owner_id(), parse_delivery_id(delivery_id)))
+        return jsonify(deliveries.get_delivery(session, owner_id(), parse_delivery_id(delivery_id)))
 
 
 @blueprint.post("/webhook-deliveries/<delivery_id>/replay")
@@ -129,7 +129,7 @@ def get_delivery(delivery_id: str) -> Response:
 def replay_delivery(delivery_id: str) -> Response:
     with services().sessions.begin() as session:
         deliveries.replay(session, owner_id(), parse_delivery_id(delivery_id))
-        document = deliveries.read_delivery(session, owner_id(), parse_delivery_id(delivery_id))
+        document = deliveries.get_delivery(session, owner_id(), parse_delivery_id(delivery_id))
     response = jsonify(document)
     response.status_code = 202
     return response

@@ -103,7 +103,7 @@ def get_job(job_id: str, query: WaitQuery) -> Response:
 def list_jobs(query: JobsQuery) -> Response:
     max_size = services().settings.api.page_size
     with services().sessions() as session:
-        page = queries.list_page(
+        page = queries.list_jobs(
             session,
             owner_id(),
             limit=min(query.limit or max_size, max_size),
@@ -125,7 +125,7 @@ def list_jobs(query: JobsQuery) -> Response:
 def cancel_job(job_id: str) -> Response:
     with services().sessions.begin() as session:
         lifecycle.cancel(session, owner_id(), parse_job_id(job_id))
-        document = queries.get_document(session, owner_id(), parse_job_id(job_id))
+        document = queries.get_job(session, owner_id(), parse_job_id(job_id))
     if document["status"] != Status.CANCELED:
         raise JobConflict(f"the job has already {document['status']} and cannot be canceled")
     return jsonify(document)
@@ -166,7 +166,7 @@ def read_document(job_id: uuid.UUID, wait_s: int) -> tuple[Document, bool]:
 
 def _read(job_id: uuid.UUID) -> Document:
     with services().sessions() as session:
-        return queries.get_document(session, owner_id(), job_id)
+        return queries.get_job(session, owner_id(), job_id)
 
 
 def capped_wait(wait_s: int) -> int:

@@ -28,8 +28,8 @@ from core.auth.api_keys import Scope
 from core.db.webhook_models import WebhookEndpoint
 from core.errors import EndpointDisabled, EndpointNotFound
 from core.webhooks import deliveries, endpoints, secrets
-from core.webhooks.events import test_event
-from core.webhooks.serializers import endpoint_document, secret_document
+from core.webhooks.events import create_test_event
+from core.webhooks.serializers import serialize_endpoint, serialize_secrets
 
 TAG = {
     "name": "Webhooks",
@@ -69,7 +69,7 @@ def create_endpoint() -> Response:
             limit=services().settings.webhooks.max_endpoints,
         )
         session.refresh(endpoint)
-        secret = secret_document(secrets.read(session, endpoint.secret_id))
+        secret = serialize_secrets(secrets.read(session, endpoint.secret_id))
     response = jsonify(_documents([endpoint])[0] | secret)
     response.status_code = 201
     response.headers["Location"] = url_for("webhooks.get_endpoint", endpoint_id=endpoint.id)
@@ -155,8 +155,8 @@ def test_endpoint(endpoint_id: str) -> Response:
         endpoint = endpoints.get(session, owner_id(), parse_endpoint_id(endpoint_id))
         if not endpoint.is_enabled:
             raise EndpointDisabled("the endpoint is disabled; enable it first")
-        delivery_id = test_event(session, endpoint)
-        document = deliveries.read_delivery(session, owner_id(), delivery_id)
+        delivery_id = create_test_event(session, endpoint)
+        document = deliveries.get_delivery(session, owner_id(), delivery_id)
     response = jsonify({name: document[name] for name in DeliveryDocument.model_fields})
     response.status_code = 202
     return response
@@ -174,7 +174,7 @@ def test_endpoint(endpoint_id: str) -> Response:
 def get_secret(endpoint_id: str) -> Response:
     endpoint = read_endpoint(endpoint_id)
     with services().sessions() as session:
-        return jsonify(secret_document(secrets.read(session, endpoint.secret_id)))
+        return jsonify(serialize_secrets(secrets.read(session, endpoint.secret_id)))
 
 
 @blueprint.post("/webhook-endpoints/<endpoint_id>/rotate")
@@ -201,7 +201,7 @@ def rotate_secret(endpoint_id: str) -> Response:
 @require_scope(Scope.WRITE)
 def get_default_secret() -> Response:
     with services().sessions.begin() as session:
-        return jsonify(secret_document(secrets.read(session, secrets.default_id(session, owner_id(), key_id()))))
+        return jsonify(serialize_secrets(secrets.read(session, secrets.default_id(session, owner_id(), key_id()))))
 
 
 @blueprint.post("/webhook-secret/rotate")
@@ -223,7 +223,7 @@ def _rotate(secret_id: uuid.UUID) -> Response:
     default_s = services().settings.webhooks.rotation_overlap_s
     with services().sessions.begin() as session:
         overlap_s = default_s if body.overlap_s is None else body.overlap_s
-        return jsonify(secret_document(secrets.rotate(session, secret_id, overlap_s)))
+        return jsonify(serialize_secrets(secrets.rotate(session, secret_id, overlap_s)))
 
 
 def read_endpoint(endpoint_id: str) -> WebhookEndpoint:
@@ -243,4 +243,4 @@ def parse_endpoint_id(text: str) -> uuid.UUID:
 def _documents(rows: Sequence[WebhookEndpoint]) -> list[Document]:
     with services().sessions() as session:
         backlogs = endpoints.backlogs(session, [row.id for row in rows])
-    return [endpoint_document(row, backlogs[row.id]) for row in rows]
+    return [serialize_endpoint(row, backlogs[row.id]) for row in rows]

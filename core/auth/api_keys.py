@@ -1,10 +1,10 @@
-"""API keys: made, listed, revoked, and checked.
+"""API keys: create, list, revoke and authenticate.
 
-A key reads `enrich_<id>_<secret>`: 12 hex digits that are public and name the row, and 64 that are the secret (256
-random bits). The fixed form lets secret scanners find a key that was committed by mistake.
+A key has the form `enrich_<id>_<secret>`. The id (12 hex digits) is public and identifies the row; the secret (64 hex
+digits) has 256 random bits. The fixed form lets secret scanners detect keys that were committed by mistake.
 
-Of the secret only its SHA-256 is kept. A slow hash such as argon2 protects passwords because people choose guessable
-ones; nobody guesses 256 random bits, and a slow hash would cost every request what it costs an attacker.
+Only the SHA-256 of the secret is stored. Slow hashes such as argon2 protect guessable passwords. A secret of 256 random
+bits cannot be guessed, and a slow hash would add its cost to every request.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from core.db.serializers import iso
 from core.errors import EnrichError
 
 KEY = re.compile(r"enrich_(?P<id>[0-9a-f]{12})_(?P<secret>[0-9a-f]{64})")
-# Also the name of a folder of uploads, see core/storage/uploads.py.
+# Owners are also folder names in core/storage/uploads.py.
 OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 MAX_NAME_LENGTH = 200
 
-TOUCH_EVERY = timedelta(minutes=1)
-"""How exact `last_used_at` is: a write per request would cost more than it tells."""
+LAST_USED_PRECISION = timedelta(minutes=1)
+"""`last_used_at` is updated at most this often, to avoid a write per request."""
 
-_IS_STALE = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < func.now() - TOUCH_EVERY)
+_IS_STALE = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < func.now() - LAST_USED_PRECISION)
 
-# Compared with when there is no such key, so that a wrong id takes as long as a wrong secret.
+# Compared with if the id is unknown, so that an unknown id takes as long as a wrong secret.
 _NO_DIGEST = "0" * 64
 
 
 class Scope(enum.StrEnum):
-    """What a key may do; each includes the one before it."""
+    """The permissions of a key. Each scope includes those before it."""
 
     READ = "read"
     WRITE = "write"
@@ -54,15 +54,15 @@ _GRANTED = {
 }
 
 
-class KeyNotMade(EnrichError):
-    """What was asked of `create` cannot be; the text says why."""
+class InvalidKeyRequest(EnrichError):
+    """The owner or the name of a new key is not valid."""
 
     code = "key_not_made"
 
 
 @dataclasses.dataclass(frozen=True)
 class Caller:
-    """Whom a key proved to be there: the owner, the key's public id, and all that it may do."""
+    """An authenticated caller. `scopes` includes all implied scopes."""
 
     owner_id: str
     key_id: str
@@ -70,7 +70,7 @@ class Caller:
 
 
 def create(session: Session, *, owner_id: str, name: str, scopes: Iterable[Scope]) -> tuple[ApiKey, str]:
-    """The row, and the key as text, which exists nowhere else. Raises KeyNotMade."""
+    """Creates a key. Returns its row and its text, which is not stored. Raises InvalidKeyRequest."""
     _check(owner_id, name)
     secret = secrets.token_hex(32)
     row = ApiKey(
@@ -87,19 +87,21 @@ def create(session: Session, *, owner_id: str, name: str, scopes: Iterable[Scope
 
 def _check(owner_id: str, name: str) -> None:
     if not OWNER.fullmatch(owner_id) or owner_id == SYSTEM_OWNER:
-        raise KeyNotMade(f"an owner has letters, digits, - and _ only, at most 128, and is not `{SYSTEM_OWNER}`")
+        raise InvalidKeyRequest(
+            f"an owner must have 1 to 128 letters, digits, - and _, and must not be `{SYSTEM_OWNER}`"
+        )
     if not name or not name.isprintable() or len(name) > MAX_NAME_LENGTH:
-        raise KeyNotMade(f"a name has 1 to {MAX_NAME_LENGTH} printable characters")
+        raise InvalidKeyRequest(f"a name must have 1 to {MAX_NAME_LENGTH} printable characters")
 
 
 def list_all(session: Session, owner_id: str | None = None) -> Sequence[ApiKey]:
-    """All keys, or one owner's, the oldest first; revoked ones, too."""
+    """Returns all keys or those of one owner, oldest first, including revoked ones."""
     query = select(ApiKey).order_by(ApiKey.owner_id, ApiKey.created_at, ApiKey.id)
     return session.scalars(query.where(ApiKey.owner_id == owner_id) if owner_id else query).all()
 
 
 def document(row: ApiKey) -> dict[str, object]:
-    """The key as lists show it: all but the secret."""
+    """Returns the key as JSON, without its secret."""
     return {
         "id": row.id,
         "owner": row.owner_id,
@@ -112,13 +114,13 @@ def document(row: ApiKey) -> dict[str, object]:
 
 
 def revoke(session: Session, key_id: str) -> bool:
-    """From now on the key opens nothing. False when there is none with this id that is not revoked already."""
+    """Revokes the key. Returns False if it does not exist or is already revoked."""
     statement = update(ApiKey).where(ApiKey.id == key_id, ApiKey.revoked_at.is_(None)).values(revoked_at=func.now())
     return session.execute(statement.returning(ApiKey.id)).one_or_none() is not None
 
 
 def authenticate(session: Session, key: str) -> Caller | None:
-    """Who holds this key; None when it is malformed, unknown, wrong or revoked."""
+    """Returns the caller that holds this key, or None if the key is malformed, unknown, wrong or revoked."""
     found = KEY.fullmatch(key)
     if found is None:
         return None
@@ -129,11 +131,11 @@ def authenticate(session: Session, key: str) -> Caller | None:
         return None
     if is_stale:
         session.execute(update(ApiKey).where(ApiKey.id == api_key.id, _IS_STALE).values(last_used_at=func.now()))
-    return Caller(api_key.owner_id, api_key.id, granted(api_key.scopes))
+    return Caller(api_key.owner_id, api_key.id, expand_scopes(api_key.scopes))
 
 
-def granted(scopes: Iterable[str]) -> frozenset[Scope]:
-    """All that these scopes allow, those included in them, too."""
+def expand_scopes(scopes: Iterable[str]) -> frozenset[Scope]:
+    """Returns these scopes and all scopes that they include."""
     return frozenset(each for scope in scopes for each in _GRANTED[Scope(scope)])
 
 

@@ -1,4 +1,4 @@
-"""Connections to Postgres and the schema's migrations."""
+"""The SQLAlchemy engine for Postgres, and schema migrations."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from alembic.config import Config
 from sqlalchemy import Engine, QueuePool, create_engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from core.db.timeouts import TCP, bound
+from core.db.timeouts import TCP_OPTIONS, limit_answer_time
 from core.settings import Settings
 
-# Any constant will do: it names the advisory lock under which only one process migrates at a time.
+# An arbitrary key: this advisory lock lets only one process migrate at a time.
 MIGRATION_LOCK = 4_711_001
 
 Sessions = sessionmaker[Session]
 
 
 def driver_url(url: str) -> str:
-    """The address as SQLAlchemy wants it: `postgres://` and `postgresql://` both mean psycopg 3."""
+    """Returns the URL with the psycopg 3 driver if it starts with `postgres://` or `postgresql://`."""
     scheme, separator, rest = url.partition("://")
     if separator and scheme in ("postgres", "postgresql"):
         return f"postgresql+psycopg://{rest}"
@@ -27,48 +27,48 @@ def driver_url(url: str) -> str:
 
 
 def make_engine(
-    settings: Settings, *, answer_within_s: float | None = None, pool: type[QueuePool] = QueuePool
+    settings: Settings, *, answer_timeout_s: float | None = None, pool: type[QueuePool] = QueuePool
 ) -> Engine:
-    """A pool of at most `database.pool_size` connections. Opens none yet.
+    """Returns an engine with a pool of at most `database.pool_size` connections. Opens none yet.
 
-    answer_within_s: the longest wait for a free connection and for an answer; `database.answer_timeout_s` if unset.
+    answer_timeout_s: timeout for a free connection and for each answer; defaults to `database.answer_timeout_s`.
     """
-    within_s = answer_within_s or settings.database.answer_timeout_s
+    timeout_s = answer_timeout_s or settings.database.answer_timeout_s
     engine = create_engine(
         driver_url(settings.database.url.get_secret_value()),
         poolclass=pool,
         pool_size=settings.database.pool_size,
         max_overflow=0,
-        pool_timeout=within_s,
-        # A restarted server leaves dead connections in the pool; this finds them before a statement does.
+        pool_timeout=timeout_s,
+        # After a server restart the pool holds dead connections; a ping detects them before a statement fails.
         pool_pre_ping=True,
-        # Errors would show the values of a statement, and among them are presigned addresses.
+        # Error messages would contain statement parameters, which include presigned URLs.
         hide_parameters=True,
         connect_args={
             "connect_timeout": settings.database.connect_timeout_s,
-            # PgBouncer in transaction mode hands each transaction another server connection.
+            # PgBouncer in transaction mode may use another server connection for each transaction.
             "prepare_threshold": None,
-            **TCP,
+            **TCP_OPTIONS,
         },
     )
-    bound(engine, within_s)
+    limit_answer_time(engine, timeout_s)
     return engine
 
 
 def make_sessions(engine: Engine) -> Sessions:
-    """Objects stay readable after commit: we hand rows on after the transaction has ended."""
+    """Returns a session factory. Objects stay readable after a commit, because rows are used after the transaction."""
     return sessionmaker(engine, expire_on_commit=False)
 
 
 def direct_url(settings: Settings) -> str:
-    """Address for what a transaction pooler cannot do: LISTEN and migrations."""
+    """Returns the database URL that bypasses a transaction pooler, for LISTEN and migrations."""
     url = settings.database.direct_url or settings.database.url
     return url.get_secret_value()
 
 
 def migrate(settings: Settings, revision: str = "head") -> None:
-    """Brings the schema to `revision`. Safe to call from several processes at once."""
-    engine = create_engine(driver_url(direct_url(settings)), connect_args=TCP)
+    """Upgrades the schema to `revision`. Several processes may call it at the same time."""
+    engine = create_engine(driver_url(direct_url(settings)), connect_args=TCP_OPTIONS)
     try:
         with engine.connect() as connection:
             connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
@@ -82,7 +82,7 @@ def migrate(settings: Settings, revision: str = "head") -> None:
 
 
 def alembic_config() -> Config:
-    """Alembic's settings without an ini file: the scripts lie beside this module."""
+    """Returns the Alembic configuration. There is no ini file; the scripts are in `migrations` next to this module."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     return config

@@ -1,7 +1,7 @@
-"""The tables, typed. Every one has `owner_id`: whose key made the row (`local` in the embedded default).
+"""The database tables. Each has an `owner_id`, the owner of the API key that created the row (`local` for `enrich up`).
 
-A result is a row of its own, and `Job.current_result_id` publishes one of them, so that another (of a newer bundle,
-say) can wait beside it. The API learns of the model only through `BundleRow`, which a worker registers.
+A job may have several results, for example one per bundle version; `Job.current_result_id` selects the published one.
+The API knows the model only through `BundleRow`, which workers register.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ class Base(DeclarativeBase):
     )
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         dt.datetime: DateTime(timezone=True),
-        # `json` keeps the order of the keys as we wrote them, `jsonb` does not. None is SQL's NULL, not JSON's null.
+        # `json` keeps the order of keys, `jsonb` does not. None is stored as SQL NULL, not as JSON null.
         dict[str, Any]: JSON(none_as_null=True),
         list[str]: JSON(),
     }
 
 
 class Job(Base):
-    """One picture to be described, from the moment it was accepted."""
+    """One image to enrich, from its acceptance on."""
 
     __tablename__ = "job"
 
@@ -63,23 +63,23 @@ class Job(Base):
     is_upload: Mapped[bool] = mapped_column(default=False)
     idempotency_key: Mapped[str | None]
     request_digest: Mapped[str | None] = mapped_column(String(64))
-    # A one-off address to be told of the end, and the API key whose secret signs it. The query string may be a secret.
+    # The job's one-off webhook URL, whose query string may be a secret, and the API key whose secret signs its events.
     webhook_url: Mapped[str | None]
     webhook_key_id: Mapped[str | None] = mapped_column(String(12))
-    # The request that made it, and the span its trace goes on from (W3C): here rather than in the message, which may be
-    # lost and made anew from the row.
+    # The request that created the job, and the W3C traceparent that its spans continue. They are not stored in the
+    # message, because a lost message is published again from the row.
     request_id: Mapped[str | None] = mapped_column(String(64))
     traceparent: Mapped[str | None] = mapped_column(String(55))
 
-    # `attempt` is only the fence of the final write; what went wrong is counted apart.
+    # `attempt` only fences writes; `retries` and `crashes` count failures.
     attempt: Mapped[int] = mapped_column(default=0)
     retries: Mapped[int] = mapped_column(default=0)
     crashes: Mapped[int] = mapped_column(default=0)
     lease_expires_at: Mapped[dt.datetime | None]
     next_attempt_at: Mapped[dt.datetime | None]
     published_at: Mapped[dt.datetime | None]
-    # Since when it may be worked on: its making, the moment it was put back, or that at which its next try is due.
-    # `published_at` does not say it, since a message that was lost is sent anew.
+    # Since when the job has been due: its creation, its last return to the queue, or the time of its next retry.
+    # `published_at` cannot be used for this, because it changes when a lost message is published again.
     queued_at: Mapped[dt.datetime] = mapped_column(server_default=func.now())
 
     created_at: Mapped[dt.datetime] = mapped_column(server_default=func.now())
@@ -98,16 +98,16 @@ class Job(Base):
         Index("ix_job_owner_created", "owner_id", "created_at", "id"),
         Index("ix_job_owner_status_created", "owner_id", "status", "created_at", "id"),
         Index("ix_job_owner_external_id", "owner_id", "external_id"),
-        # What the sweeper looks for: small, however many finished jobs there are.
+        # For the sweeper. Stays small, because it leaves out finished jobs.
         Index("ix_job_queued", "lane", "published_at", postgresql_where=text("status = 'queued'")),
-        # What the gauge of the longest wait looks at: one entry of each lane.
+        # For the gauge of the oldest queued job, which reads one entry per lane.
         Index("ix_job_waiting", "lane", "queued_at", postgresql_where=text("status = 'queued'")),
         Index("ix_job_leased", "lease_expires_at", postgresql_where=text("status = 'processing'")),
     )
 
 
 class Asset(Base):
-    """An image by its bytes: the same bytes of one owner are one asset, wherever they were found."""
+    """An image, identified by owner and content. The same bytes at different addresses are one asset."""
 
     __tablename__ = "asset"
 
@@ -124,7 +124,7 @@ class Asset(Base):
 
 
 class Result(Base):
-    """One answer of one bundle version to one job."""
+    """The answer of one bundle version to one job."""
 
     __tablename__ = "result"
 
@@ -136,12 +136,12 @@ class Result(Base):
     bundle_version: Mapped[str]
     taxonomy_version: Mapped[str]
     attempt: Mapped[int]
-    # `metadata` is SQLAlchemy's own name on a mapped class.
+    # The column is `metadata`, a name that SQLAlchemy reserves on mapped classes.
     answer: Mapped[dict[str, Any]] = mapped_column("metadata")
     predictions: Mapped[dict[str, Any]]
     caption_source: Mapped[str | None] = mapped_column(String(16))
     is_degraded: Mapped[bool] = mapped_column(default=False)
-    # The picture as a vector of length 1: float16, little-endian. Only vectors of one bundle version compare.
+    # The image as a unit vector: float16, little-endian. Vectors of different bundle versions are not comparable.
     embedding: Mapped[bytes | None]
     in_domain: Mapped[float | None] = mapped_column(Float)
     timings: Mapped[dict[str, Any]]
@@ -154,7 +154,7 @@ class Result(Base):
 
 
 class BundleRow(Base):
-    """A model bundle that a worker has loaded: all that the API tells of the model."""
+    """A model bundle that a worker has loaded. The API serves its description from here."""
 
     __tablename__ = "bundle"
 
@@ -171,7 +171,7 @@ class BundleRow(Base):
 
 
 class ApiKey(Base):
-    """A caller's credential. `id` is the key's public part; of the secret only its SHA-256 is kept."""
+    """An API key. `id` is its public part; its secret is stored only as a SHA-256 hash."""
 
     __tablename__ = "api_key"
 

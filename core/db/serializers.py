@@ -1,4 +1,4 @@
-"""A job as JSON: the one form that the API answers and a webhook carries."""
+"""The JSON form of a job, used by API responses and webhook bodies."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 from sqlalchemy import Select, select
 
 from core.db.models import Asset, Job, Result
-from core.net.urls import redacted
+from core.net.urls import redact_url
 
 
-def select_documents() -> Select[Job, Result | None, Asset | None]:
-    """The rows that `job_document` takes, for a query of jobs."""
+def select_jobs() -> Select[Job, Result | None, Asset | None]:
+    """Returns a query for jobs whose rows are the arguments of `serialize_job`."""
     return (
         select(Job, Result, Asset)
         .outerjoin(Result, Result.id == Job.current_result_id)
@@ -20,8 +20,8 @@ def select_documents() -> Select[Job, Result | None, Asset | None]:
     )
 
 
-def job_document(job: Job, result: Result | None, asset: Asset | None) -> dict[str, Any]:
-    """The job as its owner sees it. What does not exist yet is `null`, so that the keys are always the same."""
+def serialize_job(job: Job, result: Result | None, asset: Asset | None) -> dict[str, Any]:
+    """Returns the job as JSON. All keys are always present; values that do not exist yet are `null`."""
     return {
         "id": str(job.id),
         "status": job.status,
@@ -43,7 +43,7 @@ def job_document(job: Job, result: Result | None, asset: Asset | None) -> dict[s
 
 def _asset(job: Job, asset: Asset | None) -> dict[str, Any]:
     document: dict[str, Any] = {
-        "url": redacted(job.address),
+        "url": redact_url(job.address),
         "sha256": None,
         "width": None,
         "height": None,
@@ -61,5 +61,5 @@ def _model(result: Result | None) -> dict[str, Any] | None:
 
 
 def iso(moment: dt.datetime | None) -> str | None:
-    """The moment as the API writes it: UTC, ISO 8601, with a `Z`."""
+    """Formats the time as in the API: ISO 8601 in UTC, with a `Z`."""
     return moment.astimezone(dt.UTC).isoformat().replace("+00:00", "Z") if moment else None

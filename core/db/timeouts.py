@@ -1,12 +1,12 @@
-"""Connections that do not wait for ever for a Postgres that hangs.
+"""Connections that time out if Postgres hangs.
 
-A server that dies closes its connections, and of a host that is gone the kernel finds out by TCP (`TCP`). A server that
-stands still (a frozen disk, a paused machine) does neither: its kernel goes on confirming what it is sent, and libpq
-knows no limit for an answer. `statement_timeout` does not help, since the server itself would have to look at the
-clock. So the limit is kept here, where psycopg waits for the socket: everything that is asked passes `wait`.
+If the server process dies, its connections close, and if its host vanishes, the kernel gives up by TCP (`TCP_OPTIONS`).
+If the server stalls (a frozen disk, a paused machine), neither happens: its kernel still acknowledges packets, and
+libpq has no timeout for answers. `statement_timeout` does not help, because the stalled server would have to enforce
+it. The timeout is therefore enforced in `wait`, through which psycopg runs every exchange with the server.
 
-A server that merely takes long is asked to cancel the statement, so that none runs on for nobody. Unlike a setting of
-the session, this passes PgBouncer in transaction mode, and it costs no round trip while all is well.
+If the server is only slow, it is asked to cancel the statement, so that an abandoned statement does not keep running.
+Unlike a session setting, this works through PgBouncer in transaction mode and adds no round trip.
 """
 
 from __future__ import annotations
@@ -22,65 +22,65 @@ from psycopg.abc import RV, PQGen
 from psycopg.waiting import Ready, Wait
 from sqlalchemy import Engine, event
 
-TCP: dict[str, Any] = {
+TCP_OPTIONS: dict[str, Any] = {
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 2,
-    # For what was sent and never confirmed, in milliseconds: keepalives are only sent when nothing is under way.
+    # Limit for unacknowledged data, in milliseconds. Keepalives are sent only on an idle connection.
     "tcp_user_timeout": 20_000,
 }
-"""Options of libpq by which the kernel gives up, within 20 s, on a host that went without a word."""
+"""libpq options that make the kernel close a connection within 20 s after its host vanished."""
 
-CANCEL_WITHIN_S = 1.0
+CANCEL_TIMEOUT_S = 1.0
 
 
-class OverdueError(psycopg.OperationalError):
+class AnswerTimeout(psycopg.OperationalError):
     """Postgres did not answer in time. The connection is closed."""
 
 
 class BoundedConnection(psycopg.Connection[Any]):
-    """A connection that waits for no answer longer than `answer_within_s`."""
+    """A connection that waits at most `answer_timeout_s` for each answer."""
 
-    answer_within_s: ClassVar[float] = 5.0
+    answer_timeout_s: ClassVar[float] = 5.0
 
     def wait(self, gen: PQGen[RV], *arguments: Any, **named: Any) -> RV:
-        """Brings `gen`, such as one statement, to its end. Raises OverdueError."""
+        """Runs `gen`, an exchange such as one statement, to its end. Raises AnswerTimeout."""
         try:
-            return super().wait(_within(gen, self.answer_within_s), *arguments, **named)
-        except OverdueError:
-            self._give_up()
+            return super().wait(_with_time_limit(gen, self.answer_timeout_s), *arguments, **named)
+        except AnswerTimeout:
+            self._cancel_and_close()
             raise
 
-    def _give_up(self) -> None:
-        # The way to cancel of a libpq before 17 would itself wait for ever.
+    def _cancel_and_close(self) -> None:
+        # Before libpq 17, cancelling may itself hang forever.
         if capabilities.has_cancel_safe():
             with contextlib.suppress(psycopg.Error):
-                self.cancel_safe(timeout=CANCEL_WITHIN_S)
+                self.cancel_safe(timeout=CANCEL_TIMEOUT_S)
         self.close()
 
 
-def _within(gen: PQGen[RV], limit_s: float) -> Generator[Wait, Ready | int, RV]:
-    """The same steps as `gen`. psycopg sends `Ready.NONE` ten times a second while there is nothing on the socket."""
+def _with_time_limit(gen: PQGen[RV], limit_s: float) -> Generator[Wait, Ready | int, RV]:
+    """Runs `gen` with a time limit. psycopg sends `Ready.NONE` ten times per second while the socket is silent."""
     give_up_at = time.monotonic() + limit_s
     try:
         wanted = next(gen)
         while True:
             ready = yield wanted
             if ready == Ready.NONE and time.monotonic() > give_up_at:
-                raise OverdueError(f"Postgres did not answer within {limit_s:g} s")
+                raise AnswerTimeout(f"Postgres did not answer within {limit_s:g} s")
             wanted = gen.send(ready)
     except StopIteration as end:
         answer: RV = end.value
         return answer
 
 
-def bound(engine: Engine, answer_within_s: float) -> None:
-    """Makes all connections of the engine bounded ones."""
+def limit_answer_time(engine: Engine, answer_timeout_s: float) -> None:
+    """Makes the engine open connections of the class `BoundedConnection` with this timeout."""
 
     class Connection(BoundedConnection):
         pass
 
-    Connection.answer_within_s = answer_within_s
+    Connection.answer_timeout_s = answer_timeout_s
 
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: Any, _record: Any, arguments: list[Any], options: dict[str, Any]) -> Any:

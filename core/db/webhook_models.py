@@ -1,8 +1,8 @@
 """The tables of webhooks.
 
-An event holds the very text that is sent, so that its repetitions are the same to the byte whatever becomes of the job.
-A one-off address (`webhook_url` of a job) is an endpoint too, one for each key and origin: it has the health, the
-limits and the secret that any endpoint has, and the deliveries carry the full address.
+An event stores the exact text that is sent, so that all attempts send the same bytes even if the job changes.
+A one-off address (`webhook_url` of a job) is also stored as an endpoint, one per API key and origin. It has its own
+health state, limits and secret like any endpoint, while its deliveries store the full URL.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from core.db.models import Base
 
 
 class EventType(enum.StrEnum):
-    """What may be told."""
+    """The type of an event."""
 
     JOB_SUCCEEDED = "job.succeeded"
     JOB_FAILED = "job.failed"
@@ -39,7 +39,7 @@ class EventType(enum.StrEnum):
 
 
 class DeliveryStatus(enum.StrEnum):
-    """pending → delivered | failed; a replay makes either pending again."""
+    """The status of a delivery: pending → delivered | failed. A replay makes it pending again."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
@@ -54,7 +54,7 @@ class Trigger(enum.StrEnum):
 
 
 class DisabledReason(enum.StrEnum):
-    """Why an endpoint gets nothing."""
+    """Why an endpoint is disabled."""
 
     BY_OWNER = "disabled_by_owner"
     GONE = "answered_410_gone"
@@ -62,7 +62,7 @@ class DisabledReason(enum.StrEnum):
 
 
 class WebhookSecret(Base):
-    """What a receiver verifies with: an endpoint's own, or a key's default for one-off addresses (`key_id` set)."""
+    """A signing secret: of one endpoint, or the default of an API key for one-off addresses (`key_id` is set)."""
 
     __tablename__ = "webhook_secret"
 
@@ -70,7 +70,7 @@ class WebhookSecret(Base):
     owner_id: Mapped[str]
     key_id: Mapped[str | None]
     current: Mapped[str]
-    # While receivers move over, everything is signed with both.
+    # During a rotation, requests are signed with both secrets.
     previous: Mapped[str | None]
     previous_until: Mapped[dt.datetime | None]
     created_at: Mapped[dt.datetime] = mapped_column(server_default=func.now())
@@ -79,10 +79,10 @@ class WebhookSecret(Base):
 
 
 class WebhookEndpoint(Base):
-    """An address that wants events, and how it fares.
+    """A URL that receives events, and its health.
 
-    `failures` counts those in a row; `failing_since` is set from the first of them to the next success. Nothing is sent
-    before `rest_until`. At `probe_at` the oldest waiting event is tried, due or not.
+    `failures` counts consecutive failures, and `failing_since` is the time of the first of them. Nothing is sent before
+    `rest_until`. At `probe_at` the oldest pending event is attempted, whether or not it is due.
     """
 
     __tablename__ = "webhook_endpoint"
@@ -117,7 +117,7 @@ class WebhookEndpoint(Base):
 
 
 class WebhookEvent(Base):
-    """Something that happened. `body` is the text that is sent, and signed, to the letter."""
+    """An event. `body` is the exact text that is signed and sent."""
 
     __tablename__ = "webhook_event"
 
@@ -132,11 +132,11 @@ class WebhookEvent(Base):
 
 
 class WebhookDelivery(Base):
-    """One event on its way to one endpoint.
+    """The delivery of one event to one endpoint.
 
-    `step` is the place in the schedule, `tries` all attempts ever made. `scheduled_at` is when the schedule wants the
-    next one and `next_attempt_at` when it may be made: earlier, when the endpoint has come back. An attempt before
-    `scheduled_at` costs no step.
+    `step` is the position in the retry schedule, and `tries` counts all attempts. `scheduled_at` is the scheduled time
+    of the next attempt. `next_attempt_at` is when it may be made, which is earlier after the endpoint has
+    recovered. An attempt before `scheduled_at` does not advance `step`.
     """
 
     __tablename__ = "webhook_delivery"
@@ -158,7 +158,7 @@ class WebhookDelivery(Base):
 
     __table_args__ = (
         CheckConstraint(f"status in ({', '.join(repr(s.value) for s in DeliveryStatus)})", name="status"),
-        # What the dispatcher looks for: small, however many deliveries are done.
+        # For the dispatcher. Stays small, because it leaves out finished deliveries.
         Index(
             "ix_webhook_delivery_pending",
             "endpoint_id",
@@ -172,7 +172,7 @@ class WebhookDelivery(Base):
 
 
 class WebhookAttempt(Base):
-    """One request that was made, and what came of it. `error` is a code where there was no answer."""
+    """One request to an endpoint and its result. `error` is an error code if there was no response."""
 
     __tablename__ = "webhook_attempt"
 

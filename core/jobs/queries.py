@@ -1,4 +1,4 @@
-"""Reading the record: one job, a page of jobs, the answer that may be used again, the registered bundles."""
+"""Queries for jobs, stored answers and registered bundles."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from core.db.models import (
     Job,
     Result,
 )
-from core.db.pagination import read_cursor, write_cursor
-from core.db.serializers import job_document, select_documents
+from core.db.pagination import decode_cursor, encode_cursor
+from core.db.serializers import select_jobs, serialize_job
 from core.errors import JobNotFound
 from core.jobs.lifecycle import Outcome, SeenAsset
 from core.states import Status
@@ -26,21 +26,21 @@ from core.states import Status
 
 @dataclasses.dataclass(frozen=True)
 class Page:
-    """One page of a list, newest first. `next_cursor` is None on the last one."""
+    """One page of a list, newest first. `next_cursor` is None on the last page."""
 
     jobs: list[dict[str, Any]]
     next_cursor: str | None
 
 
-def get_document(session: Session, owner_id: str, job_id: uuid.UUID) -> dict[str, Any]:
-    """The owner's job as JSON. Raises JobNotFound, also for another owner's job."""
-    row = session.execute(select_documents().where(Job.id == job_id, Job.owner_id == owner_id)).one_or_none()
+def get_job(session: Session, owner_id: str, job_id: uuid.UUID) -> dict[str, Any]:
+    """Returns the owner's job as JSON. Raises JobNotFound, also for a job of another owner."""
+    row = session.execute(select_jobs().where(Job.id == job_id, Job.owner_id == owner_id)).one_or_none()
     if row is None:
         raise JobNotFound("no such job; check the id")
-    return job_document(row[0], row[1], row[2])
+    return serialize_job(row[0], row[1], row[2])
 
 
-def list_page(
+def list_jobs(
     session: Session,
     owner_id: str,
     *,
@@ -49,24 +49,25 @@ def list_page(
     status: Status | None = None,
     external_id: str | None = None,
 ) -> Page:
-    """The owner's jobs, newest first, at most `limit`. Raises InvalidCursor."""
+    """Returns up to `limit` of the owner's jobs, newest first. Raises InvalidCursor."""
     conditions: list[ColumnElement[bool]] = [Job.owner_id == owner_id]
     if status is not None:
         conditions.append(Job.status == status)
     if external_id is not None:
         conditions.append(Job.external_id == external_id)
     if cursor is not None:
-        conditions.append(tuple_(Job.created_at, Job.id) < read_cursor(cursor))
-    query = select_documents().where(*conditions).order_by(Job.created_at.desc(), Job.id.desc()).limit(limit + 1)
+        conditions.append(tuple_(Job.created_at, Job.id) < decode_cursor(cursor))
+    query = select_jobs().where(*conditions).order_by(Job.created_at.desc(), Job.id.desc()).limit(limit + 1)
     rows = session.execute(query).all()
     last = rows[limit - 1][0] if len(rows) > limit else None
-    return Page([job_document(*row) for row in rows[:limit]], write_cursor(last.created_at, last.id) if last else None)
+    next_cursor = encode_cursor(last.created_at, last.id) if last else None
+    return Page([serialize_job(*row) for row in rows[:limit]], next_cursor)
 
 
-def find_stored_answer(
+def find_cached_answer(
     session: Session, owner_id: str, sha256: str, bundle_name: str, bundle_version: str
 ) -> tuple[SeenAsset, Outcome] | None:
-    """What this bundle version answered to the same bytes of the same owner before, if it was a full answer."""
+    """Returns an earlier answer of this bundle version to the same bytes and owner. Skips degraded answers."""
     row = session.execute(
         select(Asset, Result)
         .join(Result, Result.asset_id == Asset.id)
@@ -104,17 +105,17 @@ def _outcome(result: Result) -> Outcome:
 def register_bundle(
     session: Session, *, name: str, version: str, taxonomy: dict[str, Any], description: dict[str, Any], card: str
 ) -> None:
-    """Tells the API of a bundle; a second time only freshens what is told."""
-    told = {"taxonomy": taxonomy, "description": description, "card": card}
-    statement = insert(BundleRow).values(id=uuid.uuid4(), owner_id=SYSTEM_OWNER, name=name, version=version, **told)
+    """Stores the bundle for the API. Updates the row if the bundle is registered already."""
+    content = {"taxonomy": taxonomy, "description": description, "card": card}
+    statement = insert(BundleRow).values(id=uuid.uuid4(), owner_id=SYSTEM_OWNER, name=name, version=version, **content)
     session.execute(
         statement.on_conflict_do_update(
             index_elements=[BundleRow.owner_id, BundleRow.name, BundleRow.version],
-            set_={**told, "registered_at": func.now()},
+            set_={**content, "registered_at": func.now()},
         )
     )
 
 
 def latest_bundle(session: Session) -> BundleRow | None:
-    """The bundle that a worker registered last; None before the first worker has started."""
+    """Returns the bundle that was registered last, or None if no worker has started yet."""
     return session.scalars(select(BundleRow).order_by(BundleRow.registered_at.desc()).limit(1)).first()

@@ -1,7 +1,7 @@
-"""The queue: names, the Celery configuration both sides share, and publishing.
+"""The queue: its names, the Celery configuration that publishers and workers share, and publishing.
 
-A message is a list of job ids, sent by name (`enrich`), so that the API never imports the worker. The record in
-Postgres is the truth: a message may be lost or doubled at any moment without harm, since a job is claimed there.
+A message is a list of job ids for the task `enrich`. It is sent by name, so that the API does not import the worker.
+Postgres is the source of truth, and workers claim jobs there. Messages may therefore be lost or duplicated.
 """
 
 from __future__ import annotations
@@ -21,54 +21,54 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from core.circuit_breaker import Breaker
+from core.circuit_breaker import CircuitBreaker
 from core.settings import Settings
 from core.states import Lane
 
 TASK_NAME = "enrich"
 MESSAGE_VERSION = 1
-PUBLISH_REST_S = 1.0
-"""After a failure nobody publishes for this long: callers must not wait, one by one, for a Redis that is gone."""
+PUBLISH_COOLDOWN_S = 1.0
+"""How long publishing stops after a failure, so that callers do not each wait for a Redis that is down."""
 PUBLISHED_AT_HEADER = "published_at"
 
-PUBLISH_WITHIN_S = 1.0
-"""How long a Redis that hangs is waited for at each wait on the socket; kombu's own limit is none at all.
+PUBLISH_TIMEOUT_S = 1.0
+"""Socket timeout for publishing. kombu has none by default.
 
-A request may wait four times: kombu connects anew and tries again, and more threads than it has connections queue.
+A request may wait for it up to four times: kombu reconnects and retries, and threads queue for its connections.
 """
-CONSUME_WITHIN_S = 5.0
-"""The same in a worker, where nobody waits for the answer.
+CONSUME_TIMEOUT_S = 5.0
+"""Socket timeout of a worker, where no caller waits.
 
-The wait for a message is not meant: Celery's loop reads only when there is something to read. A worker whose Redis
-hangs while it waits finds out by kombu's own check of an overdue BRPOP.
+It does not limit the wait for a message: Celery's loop reads only when data has arrived. If Redis hangs during that
+wait, kombu detects it by an overdue BRPOP.
 """
 
 
 class QueueUnavailable(Exception):
-    """Redis did not take or give what was asked. The record is not touched by this; the sweeper makes up for it."""
+    """Redis failed or timed out. Jobs are safe in Postgres, and the sweeper publishes them later."""
 
 
 def queue_name(lane: Lane) -> str:
-    """The Redis list of a lane; KEDA scales on its length."""
+    """Returns the name of the lane's Redis list. KEDA scales by its length."""
     return "enrich" if lane is Lane.INTERACTIVE else "enrich.bulk"
 
 
 def unacked_key(lane: Lane) -> str:
-    """The Redis hash of messages a lane's workers hold; KEDA adds its length."""
+    """Returns the name of the Redis hash with the lane's unacknowledged messages. KEDA adds its length."""
     return f"{queue_name(lane)}.unacked"
 
 
 def make_celery(settings: Settings, lane: Lane) -> Celery:
-    """The Celery application of one lane. Connects to nothing yet.
+    """Returns the Celery application of one lane. Does not connect yet.
 
-    The lane decides the `unacked` keys: queues that share them would share the shortest visibility timeout, and
-    could not be counted apart.
+    Each lane has its own `unacked` keys. Queues that shared them would share the shortest visibility timeout and could
+    not be counted separately.
     """
     app = Celery("asset-enrichment", set_as_current=False)
     app.conf.update(
         broker_url=settings.queue.url.get_secret_value(),
         broker_connection_retry_on_startup=True,
-        # For ever: a worker that gave up on Redis would have to be started by hand.
+        # No limit: a worker that gave up on Redis would need a manual restart.
         broker_connection_max_retries=None,
         broker_transport_options={
             "visibility_timeout": settings.queue.visibility_timeout_s,
@@ -76,7 +76,7 @@ def make_celery(settings: Settings, lane: Lane) -> Celery:
             "unacked_index_key": f"{queue_name(lane)}.unacked_index",
             "unacked_mutex_key": f"{queue_name(lane)}.unacked_mutex",
             "socket_connect_timeout": 2,
-            "socket_timeout": CONSUME_WITHIN_S,
+            "socket_timeout": CONSUME_TIMEOUT_S,
             "socket_keepalive": True,
         },
         task_queues=[_queue(each) for each in Lane],
@@ -87,7 +87,7 @@ def make_celery(settings: Settings, lane: Lane) -> Celery:
         task_ignore_result=True,
         result_backend=None,
         worker_prefetch_multiplier=1,
-        # Reply keys of remote control pile up in Redis; probes look at a heartbeat file instead.
+        # Remote control leaves reply keys in Redis. Probes read a heartbeat file instead.
         worker_enable_remote_control=False,
         worker_hijack_root_logger=False,
         worker_send_task_events=False,
@@ -96,46 +96,48 @@ def make_celery(settings: Settings, lane: Lane) -> Celery:
 
 
 def _queue(lane: Lane) -> Queue:
-    # The anonymous exchange routes by name alone: a named one keeps its bindings in Redis, where a wipe loses them.
+    # The default exchange routes by queue name. A named exchange would keep its bindings in Redis and lose them if
+    # Redis is wiped.
     return Queue(queue_name(lane), Exchange("", type="direct"), routing_key=queue_name(lane))
 
 
 @dataclasses.dataclass(frozen=True)
 class QueueState:
-    """What one look at a lane's list saw: its length, and when its oldest message was published (None = empty)."""
+    """The length of a lane's list, and when its oldest message was published (None if the list is empty)."""
 
     length: int
     oldest_published_at: dt.datetime | None
 
 
 class Publisher:
-    """Sends job ids to the lanes, and looks at their lists. Thread-safe.
+    """Publishes job ids to the lanes and inspects their lists. Thread-safe.
 
-    on_failure: called for each message that the queue did not take.
+    on_failure: called for each call of `publish` that fails.
     """
 
     def __init__(self, settings: Settings, on_failure: Callable[[], None] = lambda: None) -> None:
         self._on_failure = on_failure
         self._celery = make_celery(settings, Lane.INTERACTIVE)
-        # kombu would try to connect for six seconds, and a caller's request with it; the sweeper makes up for it.
+        # By default kombu would try to connect for six seconds and delay the caller's request. The sweeper publishes
+        # later what fails here.
         self._celery.conf.broker_transport_options |= {
             "max_retries": 1,
             "interval_start": 0,
-            "socket_connect_timeout": PUBLISH_WITHIN_S,
-            "socket_timeout": PUBLISH_WITHIN_S,
+            "socket_connect_timeout": PUBLISH_TIMEOUT_S,
+            "socket_timeout": PUBLISH_TIMEOUT_S,
         }
         self._redis: Redis = Redis.from_url(
             settings.queue.url.get_secret_value(),
-            socket_connect_timeout=PUBLISH_WITHIN_S,
-            socket_timeout=PUBLISH_WITHIN_S,
-            # redis-py would ask a server that hangs ten times more.
+            socket_connect_timeout=PUBLISH_TIMEOUT_S,
+            socket_timeout=PUBLISH_TIMEOUT_S,
+            # By default redis-py would retry ten times if the server hangs.
             retry=Retry(NoBackoff(), 0),
         )
         self._chunk_size = settings.queue.chunk_size
-        self._breaker = Breaker(PUBLISH_REST_S)
+        self._breaker = CircuitBreaker(PUBLISH_COOLDOWN_S)
 
     def publish(self, job_ids: Sequence[uuid.UUID], lane: Lane, published_at: dt.datetime) -> None:
-        """Sends the ids, as many to a message as the lane allows. Raises QueueUnavailable; some may have been sent."""
+        """Sends the ids in messages of the lane's chunk size. Raises QueueUnavailable, possibly after sending some."""
         size = self._chunk_size if lane is Lane.BULK else 1
         try:
             for start in range(0, len(job_ids), size):
@@ -145,8 +147,8 @@ class Publisher:
             raise
 
     def _send(self, job_ids: list[str], lane: Lane, published_at: dt.datetime) -> None:
-        if not self._breaker.may_try():
-            raise QueueUnavailable("the queue did not answer a moment ago")
+        if not self._breaker.allows_call():
+            raise QueueUnavailable("the queue has just failed; not tried again yet")
         try:
             self._celery.send_task(
                 TASK_NAME,
@@ -158,37 +160,37 @@ class Publisher:
                 retry=False,
             )
         except (OperationalError, RedisError, OSError) as error:
-            self._breaker.failed()
-            raise QueueUnavailable("the queue did not take the message") from error
-        self._breaker.worked()
+            self._breaker.record_failure()
+            raise QueueUnavailable("the message could not be published") from error
+        self._breaker.record_success()
 
-    def look(self, lane: Lane) -> QueueState:
-        """Length and oldest message of the lane's list. Raises QueueUnavailable."""
+    def inspect(self, lane: Lane) -> QueueState:
+        """Returns the length and the oldest message of the lane's list. Raises QueueUnavailable."""
         name = queue_name(lane)
         try:
             length = self._redis.llen(name)
-            # First in, first out: kombu pushes at the head and pops at the tail.
+            # The oldest message is last: kombu pushes at the head and pops at the tail.
             oldest = cast("bytes | None", self._redis.lindex(name, -1))
         except (RedisError, OSError) as error:
             raise QueueUnavailable("the queue cannot be read") from error
         return QueueState(length, _published_at(oldest) if oldest else None)
 
     def count_in_flight(self, lane: Lane) -> int:
-        """Messages that the lane's workers hold. Raises QueueUnavailable."""
+        """Returns the number of messages that the lane's workers hold. Raises QueueUnavailable."""
         try:
             return int(self._redis.hlen(unacked_key(lane)))
         except (RedisError, OSError) as error:
             raise QueueUnavailable("the queue cannot be read") from error
 
     def is_reachable(self) -> bool:
-        """Whether Redis answers."""
+        """Whether Redis responds."""
         try:
             return bool(self._redis.ping())
         except (RedisError, OSError):
             return False
 
     def close(self) -> None:
-        """Gives the connections back."""
+        """Closes the connections."""
         self._celery.close()
         self._redis.close()
 

@@ -1,4 +1,4 @@
-"""Putting ended jobs back into the queue because somebody asked for it: one by its id, or many by their error."""
+"""Retries of finished jobs on request: one job by id, or many by their error code."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from core.telemetry.logs import get_logger
 log = get_logger(__name__)
 
 BATCH_SIZE = 1000
-"""Jobs per transaction, so that a retry of very many holds no row for long."""
+"""Jobs per transaction, so that a large retry locks no row for long."""
 
 
 def retry(sessions: Sessions, publisher: Publisher, owner_id: str, job_id: uuid.UUID) -> bool:
-    """Puts the owner's failed or canceled job back and publishes it. False = not there, or not in such a state."""
+    """Queues the owner's failed or canceled job again and publishes it. Returns False if missing or not retryable."""
     published_at = dt.datetime.now(dt.UTC)
     with sessions.begin() as session:
         jobs = lifecycle.retry(session, owner_id, [job_id], published_at)
@@ -36,13 +36,14 @@ def retry(sessions: Sessions, publisher: Publisher, owner_id: str, job_id: uuid.
 def retry_failed(
     sessions: Sessions, publisher: Publisher, owner_id: str, *, code: str | None = None, limit: int | None = None
 ) -> int:
-    """Puts the owner's failed jobs back, oldest first, and publishes them; answers how many.
+    """Queues the owner's failed jobs again, oldest first, and publishes them. Returns their number.
 
-    code: only those that failed with this `error.code`. limit: at most so many.
+    code: retries only jobs with this `error.code`.
+    limit: maximum number of jobs.
     """
     done = 0
     with sessions() as session:
-        # What fails again while we are at it is left alone: else a hopeless job would keep us here for ever.
+        # Jobs that fail again in the meantime are skipped; otherwise a job that always fails would keep the loop going.
         until = session.scalars(select(func.now())).one()
     while limit is None or done < limit:
         size = BATCH_SIZE if limit is None else min(BATCH_SIZE, limit - done)
@@ -67,7 +68,7 @@ def _failed_before(
 
 
 def _publish(sessions: Sessions, publisher: Publisher, jobs: Sequence[Job], published_at: dt.datetime) -> None:
-    """After the commit, as for new jobs; what the queue does not take is marked for the sweeper."""
+    """Publishes the jobs, after the commit. If the queue is unavailable, marks them for the sweeper."""
     by_lane: defaultdict[str, list[uuid.UUID]] = defaultdict(list)
     for job in jobs:
         by_lane[job.lane].append(job.id)
@@ -86,7 +87,7 @@ def _mark_unpublished(sessions: Sessions, job_ids: Sequence[uuid.UUID]) -> None:
 
 
 def retry_from_settings(settings: Settings, owner_id: str, *, code: str | None, limit: int | None) -> int:
-    """`retry_failed` with connections of its own, for the command."""
+    """Runs `retry_failed` with new connections, for the command line."""
     engine, publisher = make_engine(settings), Publisher(settings)
     try:
         return retry_failed(make_sessions(engine), publisher, owner_id, code=code, limit=limit)

@@ -1,4 +1,4 @@
-"""Accepting jobs: the row first, then the message."""
+"""Submission of jobs: inserts the row, then publishes the message."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = get_logger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Submission:
-    """What a caller asks for. The addresses have been validated; uploads have been stored already."""
+    """A validated request for a job. An upload has been stored already."""
 
     owner_id: str
     address: str
@@ -39,28 +39,28 @@ class Submission:
 
     @property
     def digest(self) -> str:
-        """Tells two requests apart that come with the same Idempotency-Key."""
+        """A hash of the request, to detect an Idempotency-Key that is reused for a different request."""
         parts = [self.address, self.lane, self.external_id, *filter(None, [self.webhook_url])]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def submit(sessions: Sessions, publisher: Publisher, submission: Submission) -> tuple[Job, bool]:
-    """Writes the job, commits, publishes. Answers the job and whether it is new (False = seen under its key before).
+    """Inserts the job, commits and publishes it. Returns the job, and False if its Idempotency-Key was used before.
 
-    A queue that is down does not matter: the job is accepted, and the sweeper publishes it later.
-    Raises IdempotencyConflict when the key was used for another request.
+    If the queue is down, the job is accepted all the same and the sweeper publishes it later.
+    Raises IdempotencyConflict if the key was used for a different request.
     """
     published_at = dt.datetime.now(dt.UTC)
     with sessions.begin() as session:
         job = _insert(session, submission, published_at)
         if job is None:
-            return _seen_before(session, submission), False
+            return _existing_job(session, submission), False
     _publish(sessions, publisher, job, published_at)
     return job, True
 
 
 def is_repeat(sessions: Sessions, owner_id: str, idempotency_key: str | None) -> bool:
-    """Whether a request of the owner came under this key before."""
+    """Whether the owner has used this Idempotency-Key before."""
     if idempotency_key is None:
         return False
     with sessions() as session:
@@ -69,8 +69,8 @@ def is_repeat(sessions: Sessions, owner_id: str, idempotency_key: str | None) ->
 
 
 def _insert(session: Session, submission: Submission, published_at: dt.datetime) -> Job | None:
-    # `published_at` is written before it is true, which saves a second write per job; if publishing fails it is
-    # taken back, and if we die in between, the sweeper finds a row that is older than all that is queued.
+    # `published_at` is set before the message is sent, which saves a second write per job. If publishing fails, it is
+    # reset. If the process dies in between, the sweeper finds the row, because it is older than all queued messages.
     statement = insert(Job).values(
         id=uuid.uuid4(),
         owner_id=submission.owner_id,
@@ -90,12 +90,12 @@ def _insert(session: Session, submission: Submission, published_at: dt.datetime)
     return session.scalars(statement.returning(Job)).one_or_none()
 
 
-def _seen_before(session: Session, submission: Submission) -> Job:
+def _existing_job(session: Session, submission: Submission) -> Job:
     job = session.scalars(
         select(Job).where(Job.owner_id == submission.owner_id, Job.idempotency_key == submission.idempotency_key)
     ).one()
     if job.request_digest != submission.digest:
-        raise IdempotencyConflict("this Idempotency-Key was used for another request; send a new key")
+        raise IdempotencyConflict("this Idempotency-Key was used for a different request; send a new key")
     return job
 
 

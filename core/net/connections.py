@@ -1,7 +1,7 @@
-"""Connections that go where the guard said, keep a deadline on every wait, and are kept for the next request.
+"""Connections to addresses approved by the SSRF guard, with a deadline for the whole exchange and reuse when idle.
 
-A socket's own timeout starts anew with each byte, so a server that sends one byte a second would hold a thread for
-ever. Here each wait on the socket, headers included, is cut to what is left of the whole request's time.
+A socket's timeout restarts with every byte, so a server that sends one byte per second could hold a thread forever.
+Each wait on the socket, including those for headers, is therefore limited to the time left for the whole exchange.
 """
 
 from __future__ import annotations
@@ -32,18 +32,21 @@ def connect_to(ip: str, port: int, timeout_s: float) -> socket.socket:
 
 
 class Deadline:
-    """The end of a whole exchange, and the longest single silence within it; both in seconds."""
+    """Limits one exchange to `total_s` seconds, and each read within it to `read_timeout_s`."""
 
-    def __init__(self, total_s: float, silence_s: float) -> None:
+    def __init__(self, total_s: float, read_timeout_s: float) -> None:
         self._ends_at = time.monotonic() + total_s
-        self._silence_s = silence_s
+        self._read_timeout_s = read_timeout_s
 
-    def next_wait_s(self, limit_s: float | None = None) -> float:
-        """How long the next wait may take, always above 0. Raises TimeoutError when the time is up."""
+    def next_timeout_s(self, limit_s: float | None = None) -> float:
+        """Returns the timeout for the next wait, always above 0. Raises TimeoutError once the deadline has passed.
+
+        limit_s: replaces `read_timeout_s`, for example while connecting.
+        """
         left = self._ends_at - time.monotonic()
         if left <= 0:
             raise TimeoutError("the whole exchange took too long")
-        return min(left, self._silence_s if limit_s is None else limit_s)
+        return min(left, self._read_timeout_s if limit_s is None else limit_s)
 
 
 class _TimedReader(io.RawIOBase):
@@ -56,7 +59,7 @@ class _TimedReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:  # the buffer protocol has no type before Python 3.12
-        self._sock.settimeout(self._deadline.next_wait_s())
+        self._sock.settimeout(self._deadline.next_timeout_s())
         return cast("int | None", self._raw.readinto(buffer))
 
     def close(self) -> None:
@@ -79,9 +82,9 @@ class _TimedResponse(http.client.HTTPResponse):
 
 
 class Connection(HTTPConnection):
-    """A connection of urllib3 that opens its socket to an approved IP address only."""
+    """A urllib3 connection that opens its socket only to an approved IP address."""
 
-    open_to: Target
+    approved_target: Target
     connect_socket: Connect
     connect_timeout_s: float
     deadline: Deadline
@@ -89,17 +92,19 @@ class Connection(HTTPConnection):
 
     def _new_conn(self) -> socket.socket:
         error: OSError | None = None
-        for ip in self.open_to.ips:
+        for ip in self.approved_target.ips:
             try:
-                sock = self.connect_socket(ip, self.open_to.port, self.deadline.next_wait_s(self.connect_timeout_s))
-            except OSError as failure:  # a host with several addresses: the next one may be up
+                sock = self.connect_socket(
+                    ip, self.approved_target.port, self.deadline.next_timeout_s(self.connect_timeout_s)
+                )
+            except OSError as failure:  # if the host has several addresses, the next one may work
                 error = failure
                 continue
             self.ip = ip
             return sock
         raise error or OSError("no address")
 
-    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as in urllib3
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # same signature as in urllib3
         response_class = functools.partial(_TimedResponse, deadline=self.deadline)
         self.response_class = cast("type[http.client.HTTPResponse]", response_class)
         return super().getresponse()
@@ -109,26 +114,26 @@ class _SecureConnection(Connection, HTTPSConnection):
     pass
 
 
-class Connections:
-    """Opens connections and keeps the idle ones, the longest unused leaving first. Thread-safe."""
+class ConnectionPool:
+    """Opens connections and keeps up to `max_idle` idle ones; the least recently used is closed first. Thread-safe."""
 
     def __init__(self, connect: Connect, tls: ssl.SSLContext, connect_timeout_s: float, max_idle: int) -> None:
         self._connect = connect
         self._tls = tls
         self._connect_timeout_s = connect_timeout_s
         self._max_idle = max_idle
-        self._idle: list[Connection] = []  # longest unused first; at most some dozens, so a scan is cheap
+        self._idle: list[Connection] = []  # least recently used first; a few dozen at most, so a scan is cheap
         self._lock = threading.Lock()
 
     def take(self, target: Target, deadline: Deadline) -> Connection:
-        """An idle connection to one of the target's addresses in the same name, else a new one, not yet connected."""
+        """Returns an idle connection to the target, or a new one that is not yet connected."""
         connection = self._take_idle(target) or self._new(target)
         connection.deadline = deadline
-        connection.timeout = deadline.next_wait_s()
+        connection.timeout = deadline.next_timeout_s()
         return connection
 
-    def give_back(self, connection: Connection, *, is_reusable: bool) -> None:
-        """Keep the connection for the next request, or close it."""
+    def release(self, connection: Connection, *, is_reusable: bool) -> None:
+        """Keeps the connection for a later request if it is reusable; closes it otherwise."""
         if not is_reusable:
             connection.close()
             return
@@ -148,12 +153,12 @@ class Connections:
     def _take_idle(self, target: Target) -> Connection | None:
         while True:
             with self._lock:
-                fitting = (c for c in reversed(self._idle) if _leads_to(c, target))
-                connection = next(fitting, None)
+                matching = (c for c in reversed(self._idle) if _matches(c, target))
+                connection = next(matching, None)
                 if connection is None:
                     return None
                 self._idle.remove(connection)
-            if connection.is_connected:  # else the other side has hung up meanwhile
+            if connection.is_connected:  # otherwise the server has closed it
                 return connection
             connection.close()
 
@@ -163,13 +168,13 @@ class Connections:
             if target.scheme == "https"
             else Connection(target.host, target.port)
         )
-        connection.open_to = target
+        connection.approved_target = target
         connection.connect_socket = self._connect
         connection.connect_timeout_s = self._connect_timeout_s
         return connection
 
 
-def _leads_to(connection: Connection, target: Target) -> bool:
-    known = connection.open_to
+def _matches(connection: Connection, target: Target) -> bool:
+    known = connection.approved_target
     is_same = (known.scheme, known.host, known.port) == (target.scheme, target.host, target.port)
     return is_same and connection.ip in target.ips

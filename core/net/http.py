@@ -1,9 +1,9 @@
-"""HTTP to places that callers name: guarded, bounded in time and bytes, one connection at a time under our control.
+"""An HTTP client for URLs that callers choose: guarded against SSRF, with limits on time and size.
 
-Built on urllib3's connections, not on its pools, because the guard has to hold at connect time: a connection goes to
-an approved IP address (core/net/ssrf_guard.py), while Host header, SNI and certificate check keep the host's name.
-Redirects are followed by hand and approved again. Proxy variables of the environment are not read: a proxy would
-resolve names by itself, past the guard.
+It uses urllib3's connections but not its pools, because the guard works at connect time: the connection goes to an
+approved IP address (core/net/ssrf_guard.py), while the Host header, SNI and certificate check use the host name. The
+client follows redirects itself and approves each target. It ignores proxy variables of the environment, because a
+proxy would resolve names without the guard.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from core.errors import (
 from core.net.connections import (
     Connect,
     Connection,
-    Connections,
+    ConnectionPool,
     Deadline,
     connect_to,
 )
@@ -45,12 +45,12 @@ from core.settings import FetchSettings
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TRY_LATER = frozenset({408, 425, 429})
 _CHUNK_BYTES = 64 * 1024
-_EXCERPT_BYTES = 4 * 1024  # of an answer that is not a success: enough to show, and to reuse the connection
+_EXCERPT_BYTES = 4 * 1024  # of an unsuccessful response: enough to show, and to reuse the connection
 
 
 @dataclass(frozen=True)
 class Response:
-    """An HTTP answer of any status. But for a success, `body` is an excerpt of at most 4 KiB."""
+    """An HTTP response of any status. `body` is complete for 2xx statuses, else an excerpt of at most 4 KiB."""
 
     status: int
     headers: HTTPHeaderDict
@@ -64,7 +64,7 @@ class Response:
 
 @dataclass(frozen=True)
 class Fetched:
-    """A fetched file: its bytes, the content type that the other side claims, the address that answered at last."""
+    """A fetched file. `content_type` is the server's claim, and `url` the final URL after redirects."""
 
     body: bytes
     content_type: str | None
@@ -72,10 +72,10 @@ class Fetched:
 
 
 class GuardedClient:
-    """Asks addresses that strangers chose. Thread-safe; keeps idle connections; `close` it at the end.
+    """Requests untrusted URLs. Thread-safe. Keeps idle connections until `close`.
 
     ca_file: certificate authorities to trust instead of the system's.
-    resolve, connect: how names are looked up and sockets opened; tests put their own in.
+    resolve, connect: functions that resolve names and open sockets; tests replace them.
     """
 
     def __init__(
@@ -89,15 +89,15 @@ class GuardedClient:
         self._settings = settings
         self._guard = Guard(settings, resolve)
         tls = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
-        self._connections = Connections(connect, tls, settings.connect_timeout_s, settings.max_idle_connections)
-        # urllib3 logs the whole address, query string and all, when an answer's headers are malformed.
-        logging.getLogger("urllib3.connection").addFilter(_tells_no_address)
+        self._connections = ConnectionPool(connect, tls, settings.connect_timeout_s, settings.max_idle_connections)
+        # urllib3 logs the URL with its query string if the headers of a response are malformed.
+        logging.getLogger("urllib3.connection").addFilter(_reveals_no_url)
 
     def close(self) -> None:
         self._connections.close()
 
     def get(self, url: str) -> Fetched:
-        """Fetch a file, following redirects.
+        """Fetches a file and follows redirects.
 
         Raises FetchBlocked, FetchTimeout, NotFound (404, 410), AccessDenied (401, 403, 451), ImageTooLarge, FetchFailed
         (retryable: 408, 425, 429, 5xx, broken connections) or FetchRefused (terminal: everything else).
@@ -117,11 +117,12 @@ class GuardedClient:
         follow_redirects: bool = False,
         excerpt_only: bool = False,
     ) -> Response:
-        """Send one request, with all limits but no view on the answer's status.
+        """Sends one request and returns the response, whatever its status.
 
-        Only requests without a body follow redirects. With `excerpt_only` no more than 4 KiB of any answer are read,
-        however much comes. Raises FetchBlocked, FetchTimeout, FetchFailed, FetchRefused,
-        ImageTooLarge.
+        follow_redirects: only for requests without a body.
+        excerpt_only: reads at most 4 KiB of any response.
+
+        Raises FetchBlocked, FetchTimeout, FetchFailed, FetchRefused, ImageTooLarge.
         """
         deadline = Deadline(self._settings.total_timeout_s, self._settings.read_timeout_s)
         address = _web_address(url)
@@ -133,9 +134,11 @@ class GuardedClient:
                 return response
             address = _next_address(address, response)
             if str(address) in seen:
-                raise FetchRefused("The address redirects in a circle.")
+                raise FetchRefused("The redirects form a loop.")
             if len(seen) > self._settings.max_redirects:
-                raise FetchRefused(f"The address redirects more than {self._settings.max_redirects} times.")
+                raise FetchRefused(
+                    f"The address redirects more than {self._settings.max_redirects} times: use its final URL."
+                )
 
     def _exchange(
         self,
@@ -157,7 +160,7 @@ class GuardedClient:
                     content = self._read(answer, excerpt_only)
                     is_reusable = _is_reusable(connection, answer)
             finally:
-                self._connections.give_back(connection, is_reusable=is_reusable)
+                self._connections.release(connection, is_reusable=is_reusable)
         return Response(answer.status, answer.headers, content, str(address))
 
     def _read(self, answer: HTTPResponse, excerpt_only: bool) -> bytes:
@@ -173,7 +176,7 @@ class GuardedClient:
 
 
 def _chunks(answer: HTTPResponse, limit: int) -> Iterator[bytes]:
-    """What arrives, piece by piece, until the end or until it is more than `limit` bytes."""
+    """Yields the body in chunks and stops once more than `limit` bytes have arrived."""
     taken = 0
     while taken <= limit and (chunk := answer.read1(_CHUNK_BYTES)):
         taken += len(chunk)
@@ -181,30 +184,30 @@ def _chunks(answer: HTTPResponse, limit: int) -> Iterator[bytes]:
 
 
 def _decompressed(content: bytes, encoding: str, limit: int) -> bytes:
-    """Undo the compression that some stores apply although we ask for none, never past `limit` bytes."""
+    """Decompresses up to `limit` bytes: some stores compress although the request asks for `identity`."""
     match encoding.strip().lower():
         case "" | "identity":
             return content
         case "gzip" | "x-gzip" | "deflate":
             return _inflated(content, limit)
-    raise FetchRefused("The server sends the file in a content encoding that was not asked for: serve it plainly.")
+    raise FetchRefused("The server uses a content encoding that is not supported: serve the file uncompressed.")
 
 
 def _inflated(content: bytes, limit: int) -> bytes:
-    inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # 32: gzip or zlib, told by the header
+    inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # 32: detects gzip or zlib by the header
     try:
         plain = inflater.decompress(content, limit + 1)
     except zlib.error:
-        raise FetchFailed("The file's compression (Content-Encoding) is broken.") from None
+        raise FetchFailed("The compressed file (Content-Encoding) is corrupt.") from None
     if len(plain) > limit:
         raise _too_large(limit)
     if not inflater.eof:
-        raise FetchFailed("The file's compression (Content-Encoding) ends too early.")
+        raise FetchFailed("The compressed file (Content-Encoding) is truncated.")
     return plain
 
 
 def _is_reusable(connection: Connection, answer: HTTPResponse) -> bool:
-    """Whether the answer was read to its end and the other side keeps the connection open."""
+    """Whether the response was read completely and the server keeps the connection open."""
     return answer.closed and connection.sock is not None
 
 
@@ -214,7 +217,7 @@ def _web_address(url: str) -> Address:
     except InvalidAddress as error:
         raise FetchBlocked(error.message) from None
     if address.scheme not in DEFAULT_PORTS:
-        raise FetchBlocked(f"Addresses with the scheme {address.scheme} are not asked over HTTP.")
+        raise FetchBlocked(f"Addresses with the scheme {address.scheme} cannot be requested over HTTP.")
     return address
 
 
@@ -227,26 +230,26 @@ def _next_address(address: Address, response: Response) -> Address:
     try:
         return _web_address(urljoin(str(address), plain))
     except ValueError:
-        raise FetchBlocked("The address redirects to one that cannot be read.") from None
+        raise FetchBlocked("The address redirects to an invalid URL.") from None
 
 
 def _status_error(status: int) -> FetchFailed | NotFound | AccessDenied:
     if status in (404, 410):
         return NotFound(f"There is nothing at this address (status {status}).")
     if status in (401, 403, 451):
-        return AccessDenied(f"The server denies access (status {status}): use a public or presigned address.")
+        return AccessDenied(f"The server denies access (status {status}): use a public or presigned URL.")
     if status in _TRY_LATER or status >= 500:
-        return FetchFailed(f"The server could not serve the file now (status {status}).")
+        return FetchFailed(f"The server cannot serve the file at the moment (status {status}).")
     return FetchRefused(f"The server refuses to serve the file (status {status}).")
 
 
 def _too_large(limit: int) -> ImageTooLarge:
-    return ImageTooLarge(f"The file is larger than {limit} bytes: send a smaller version of the picture.")
+    return ImageTooLarge(f"The file is larger than {limit} bytes: send a smaller version of the image.")
 
 
 @contextmanager
 def _failures_as_fetch_errors() -> Iterator[None]:
-    """Turn what sockets, TLS, http.client and urllib3 raise into our errors, without their texts: those name hosts."""
+    """Converts errors of sockets, TLS, http.client and urllib3 to ours, without their texts, which reveal hosts."""
     try:
         yield
     except (TimeoutError, urllib3_errors.TimeoutError):
@@ -256,10 +259,10 @@ def _failures_as_fetch_errors() -> Iterator[None]:
             raise FetchRefused("The server's certificate is not valid for this address.") from None
         raise FetchFailed("The secure connection to the server failed.") from None
     except (urllib3_errors.IncompleteRead, http.client.IncompleteRead):
-        raise FetchFailed("The connection ended before the whole file had arrived.") from None
+        raise FetchFailed("The connection closed before the whole file was received.") from None
     except (OSError, http.client.HTTPException, urllib3_errors.HTTPError, ValueError):
-        raise FetchFailed("The connection to the server failed or broke.") from None
+        raise FetchFailed("The connection to the server failed.") from None
 
 
-def _tells_no_address(record: logging.LogRecord) -> bool:
+def _reveals_no_url(record: logging.LogRecord) -> bool:
     return not str(record.msg).startswith("Failed to parse headers")

@@ -1,6 +1,6 @@
-"""S3, as both sides use it: the client, a bounded read, and what its failures mean.
+"""The S3 client, a size-limited read, and the mapping of S3 errors to job errors.
 
-boto3 is imported when a client is made: a service that keeps uploads in a folder never pays for it.
+boto3 is imported only when a client is created, so that a service with a folder for uploads does not load it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _DENIED = frozenset({"AccessDenied", "AllAccessDisabled", "Forbidden", "InvalidO
 
 
 def make_s3_client(settings: S3Settings) -> S3Client:
-    """A thread-safe client with short limits: a slow store is the job's to retry, not the thread's to wait for."""
+    """Returns a thread-safe client with short timeouts: if the store is slow, the job is retried later."""
     import boto3
     from botocore.config import Config
 
@@ -39,12 +39,12 @@ def make_s3_client(settings: S3Settings) -> S3Client:
         read_timeout=settings.read_timeout_s,
         retries={"total_max_attempts": settings.max_attempts, "mode": "standard"},
         max_pool_connections=settings.max_connections,
-        # Own services seldom have a DNS name per bucket, and do not all know the newer checksums.
+        # S3-compatible services rarely have a DNS name per bucket, and some do not support the newer checksums.
         s3={"addressing_style": "path" if settings.endpoint_url else "auto"},
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    # A session of our own: boto3's default one must not be shared between threads.
+    # boto3's default session is not thread-safe.
     client: S3Client = boto3.session.Session().client(
         "s3",
         endpoint_url=settings.endpoint_url,
@@ -57,7 +57,7 @@ def make_s3_client(settings: S3Settings) -> S3Client:
 
 
 class LazyS3Client:
-    """Makes the client at the first use, once, whichever thread comes first."""
+    """Creates the client once, at its first use. Thread-safe."""
 
     def __init__(self, make: Callable[[], S3Client]) -> None:
         self._make = make
@@ -73,7 +73,7 @@ class LazyS3Client:
 
 
 def read_object(client: S3Client, bucket: str, key: str, max_bytes: int) -> tuple[bytes, str | None]:
-    """The object's bytes and content type; an object over the limit is refused before its body is read.
+    """Returns the object's bytes and content type. Rejects an object over the limit before it reads the body.
 
     Raises NotFound, AccessDenied, ImageTooLarge, StorageUnavailable.
     """
@@ -88,12 +88,12 @@ def _read_body(answer: GetObjectOutputTypeDef, max_bytes: int) -> bytes:
         body: bytes = answer["Body"].read(max_bytes + 1)
         if len(body) <= max_bytes:
             return body
-    raise ImageTooLarge(f"The file is larger than {max_bytes} bytes: send a smaller version of the picture.")
+    raise ImageTooLarge(f"The file is larger than {max_bytes} bytes: send a smaller version of the image.")
 
 
 @contextmanager
 def s3_failures_as_job_errors() -> Iterator[None]:
-    """Turn boto3's errors into ours, without their texts: those name endpoints and accounts."""
+    """Converts boto3's errors to ours, without their texts, which reveal endpoints and accounts."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
@@ -108,7 +108,7 @@ def _client_error(error: ClientError) -> JobError:
     code = str(error.response.get("Error", {}).get("Code", ""))
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if code in _MISSING or status == 404:
-        return NotFound("There is no such object in the store: check the bucket and the key.")
+        return NotFound("The object does not exist in the store: check the bucket and the key.")
     if code in _DENIED or status in (401, 403):
         return AccessDenied("The object store denies access to this object.")
     return StorageUnavailable("The object store could not serve the request.")

@@ -1,7 +1,7 @@
-"""Where uploaded pictures are kept: a folder on one machine, a bucket for many.
+"""Storage for uploaded images: a folder on a single machine, or an S3 bucket.
 
-Files are named by owner and content (sha256), so the same bytes of one owner are kept once and nothing is ever
-overwritten by something else. Two jobs may therefore share a file: delete it when its last job goes.
+Files are named by owner and content (SHA-256), so the same bytes of one owner are stored once and never overwritten by
+other content. Several jobs may share a file: delete it only with the last of them.
 """
 
 from __future__ import annotations
@@ -39,33 +39,33 @@ __all__ = ["FolderStorage", "S3Storage", "Storage", "make_s3_client", "open_stor
 
 
 class Storage(Protocol):
-    """Keeps uploads. Every method raises StorageUnavailable when the store cannot be reached. Thread-safe."""
+    """Stores uploads. Every method raises StorageUnavailable if the store is unreachable. Thread-safe."""
 
     def put(self, data: bytes, *, owner_id: str, content_type: str | None) -> str:
-        """Keep the bytes and return their address. The same bytes of the same owner have the same address."""
+        """Stores the bytes and returns their address. The same bytes of the same owner have the same address."""
 
     def get(self, address: str, max_bytes: int) -> bytes:
-        """The bytes at the address. Raises NotFound, AccessDenied, ImageTooLarge."""
+        """Returns the bytes at the address. Raises NotFound, AccessDenied, ImageTooLarge."""
 
     def delete(self, address: str) -> None:
-        """Remove the bytes; nothing happens when they are already gone. Raises AccessDenied."""
+        """Deletes the bytes. Does nothing if they do not exist. Raises AccessDenied."""
 
     def is_own(self, address: str) -> bool:
-        """Whether this storage hands out addresses like this one."""
+        """Whether the address has the form that this storage's `put` returns."""
 
     def check(self) -> None:
-        """Say whether uploads can be kept now, for readiness. Raises NotFound, AccessDenied, StorageUnavailable."""
+        """Checks that uploads can be stored, for readiness. Raises NotFound, AccessDenied, StorageUnavailable."""
 
 
 def open_storage(settings: Settings) -> Storage:
-    """The storage that the settings ask for. Touches neither disk nor network yet."""
+    """Returns the storage selected by the settings. Does not access disk or network yet."""
     if settings.storage.kind == "s3":
         return S3Storage(settings.storage, settings.s3)
     return FolderStorage(settings.storage.folder)
 
 
 class FolderStorage:
-    """Uploads in a folder, as `owner/ab/abcd…`; their addresses are `upload://owner/ab/abcd…`."""
+    """Stores uploads in a folder, as `owner/ab/abcd…`. Their addresses are `upload://owner/ab/abcd…`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -77,7 +77,7 @@ class FolderStorage:
             if not (path.is_file() and path.stat().st_size == len(data)):
                 _write_whole(path, data)
         except OSError as error:
-            raise StorageUnavailable("The uploaded file could not be kept.") from error
+            raise StorageUnavailable("The uploaded file could not be stored.") from error
         return f"{UPLOAD_SCHEME}://{key}"
 
     def get(self, address: str, max_bytes: int) -> bytes:
@@ -85,7 +85,7 @@ class FolderStorage:
             with self._path(address).open("rb") as file:
                 data = file.read(max_bytes + 1)
         except FileNotFoundError:
-            raise NotFound("The uploaded file is gone: upload it again.") from None
+            raise NotFound("The uploaded file no longer exists: upload it again.") from None
         except OSError as error:
             raise StorageUnavailable("The uploaded file could not be read.") from error
         if len(data) > max_bytes:
@@ -96,7 +96,7 @@ class FolderStorage:
         try:
             self._path(address).unlink(missing_ok=True)
         except OSError as error:
-            raise StorageUnavailable("The uploaded file could not be removed.") from error
+            raise StorageUnavailable("The uploaded file could not be deleted.") from error
 
     def is_own(self, address: str) -> bool:
         key = address.removeprefix(f"{UPLOAD_SCHEME}://")
@@ -108,17 +108,17 @@ class FolderStorage:
             with tempfile.TemporaryFile(dir=self._folder):
                 pass
         except OSError as error:
-            raise StorageUnavailable("The folder of the uploads cannot be written.") from error
+            raise StorageUnavailable("The folder for uploads is not writable.") from error
 
     def _path(self, address: str) -> Path:
-        # The key's pattern has no room for `..`, absolute paths or anything else that leaves the folder.
+        # The pattern of keys excludes `..`, absolute paths and anything else that leaves the folder.
         if not self.is_own(address):
             raise AccessDenied("This is not the address of an uploaded file.")
         return self._folder / address.removeprefix(f"{UPLOAD_SCHEME}://")
 
 
 class S3Storage:
-    """Uploads in a bucket; their addresses are `s3://bucket/prefix…owner/ab/abcd…`."""
+    """Stores uploads in a bucket. Their addresses are `s3://bucket/prefix…owner/ab/abcd…`."""
 
     def __init__(self, settings: StorageSettings, s3: S3Settings) -> None:
         self._bucket = settings.bucket
@@ -127,7 +127,7 @@ class S3Storage:
 
     @property
     def client(self) -> S3Client:
-        """The client, made at the first use; fetching callers' own buckets shares its connections."""
+        """The client, created at its first use. Fetches from callers' buckets share its connections."""
         return self._client.get()
 
     def put(self, data: bytes, *, owner_id: str, content_type: str | None) -> str:
@@ -164,13 +164,13 @@ class S3Storage:
 
 def _content_key(data: bytes, owner_id: str) -> str:
     if not _OWNER.fullmatch(owner_id):
-        raise ValueError("an owner id has letters, digits, - and _ only, at most 128")
+        raise ValueError("an owner id must have 1 to 128 letters, digits, - and _")
     digest = hashlib.sha256(data).hexdigest()
     return f"{owner_id}/{digest[:2]}/{digest}"
 
 
 def _write_whole(path: Path, data: bytes) -> None:
-    """Write so that the path holds all of the bytes or nothing, even when the machine stops in between."""
+    """Writes the file atomically: after a crash it is either complete or missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
     part = Path(name)
@@ -186,4 +186,4 @@ def _write_whole(path: Path, data: bytes) -> None:
 
 
 def _too_large(max_bytes: int) -> ImageTooLarge:
-    return ImageTooLarge(f"The file is larger than {max_bytes} bytes: send a smaller version of the picture.")
+    return ImageTooLarge(f"The file is larger than {max_bytes} bytes: send a smaller version of the image.")

@@ -1,4 +1,4 @@
-"""The file that tells probes that a process is well: touched again and again, gone at an orderly end."""
+"""Heartbeat file for health probes."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from pathlib import Path
 
 
 class Heartbeat:
-    """file: None = nobody looks."""
+    """A file that a healthy process touches regularly and removes on shutdown. None disables the heartbeat."""
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
 
     def beat(self) -> None:
-        """Says that all is well now."""
+        """Touches the heartbeat file."""
         if self._file is not None:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             self._file.touch()
 
     def remove(self) -> None:
-        """Says that nobody is here any more."""
+        """Removes the heartbeat file."""
         if self._file is not None:
             self._file.unlink(missing_ok=True)

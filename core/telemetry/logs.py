@@ -1,4 +1,4 @@
-"""Logs are events with fields (`job_finished job_id=… model_ms=…`): JSON for machines, aligned text for people."""
+"""Structured logs: events with fields, such as `job_finished job_id=… model_ms=…`, as JSON or as text."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
 from core.settings import Settings
-from core.telemetry.redaction import mask_line
+from core.telemetry.redaction import redact_event
 
-# Libraries that would tell every request or message at `info`.
-CHATTY = (
+# Libraries that log every request or message at `info`.
+NOISY_LOGGERS = (
     "urllib3",
     "botocore",
     "boto3",
@@ -29,20 +29,20 @@ CHATTY = (
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
-    """A logger whose methods take an event name and fields."""
+    """Returns a logger whose methods take an event name and fields."""
     return cast(FilteringBoundLogger, structlog.get_logger(name))
 
 
-def about(**ids: object) -> AbstractContextManager[None]:
-    """Adds the ids to every line of this thread while the block runs; those that are None are left out."""
+def log_context(**ids: object) -> AbstractContextManager[None]:
+    """Adds the ids to every log line of this thread while the block runs. Skips ids that are None."""
     known = {name: str(value) for name, value in ids.items() if value is not None}
     return structlog.contextvars.bound_contextvars(**known)
 
 
 def configure_logs(settings: Settings, process: str) -> None:
-    """Sends our events and the libraries' lines through one formatter to stderr. Call once per process."""
+    """Formats events and the log lines of libraries alike and writes them to stderr. Call once per process."""
     shared: list[Processor] = [
-        # Not through the context: threads begin with an empty one.
+        # Not a context variable, because new threads start with an empty context.
         lambda _, __, event: {"process": process, **event},
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -62,14 +62,14 @@ def configure_logs(settings: Settings, process: str) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 _renderer(settings),
-                mask_line,
+                redact_event,
             ],
         )
     )
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.log_level.upper())
-    for name in CHATTY:
+    for name in NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

@@ -1,8 +1,8 @@
-"""What our processes count and measure, all in one place: names, kinds, labels, buckets.
+"""The Prometheus metrics of all processes: names, types, labels and buckets.
 
-Each process makes a `Registry` and its own set from it; nothing is global, and nothing is counted at import. Labels are
-closed sets: a lane, a code of `core/errors.py`, a route's rule, a value of the taxonomy; never an id, a path or a word
-of a caller's. What is known beforehand is there from the start with 0, so that the first of a kind is an increase.
+Each process creates a `Registry` and its metrics; nothing is global and nothing is registered at import. Label values
+come from closed sets: lanes, the codes of `core/errors.py`, route rules, taxonomy values; never ids, paths or text from
+callers. Series with known labels are created with 0, so that their first increment counts as an increase.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ ATTEMPT_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15)
 
 @dataclasses.dataclass(frozen=True)
 class Definition:
-    """A metric as others refer to it: `name` as it is exposed, `kind` = counter | gauge | histogram."""
+    """The definition of a metric. `kind` is counter, gauge or histogram."""
 
     process: str
     name: str
@@ -56,10 +56,10 @@ class Definition:
 
 
 class Registry:
-    """The metrics of one process, and a list of them. Beside ours it holds `process_*` and `python_*`."""
+    """The metrics of one process and their definitions. Includes `process_*` and `python_*`."""
 
     def __init__(self, process: str) -> None:
-        # A second series for each counter, that tells when it was made: nobody asks for it.
+        # By default each counter has a second series with its creation time, which nothing uses.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.process = process
         self.collectors = CollectorRegistry()
@@ -67,7 +67,7 @@ class Registry:
         ProcessCollector(registry=self.collectors)
         PlatformCollector(registry=self.collectors)
         GCCollector(registry=self.collectors)
-        info = self.gauge("enrich_build_info", "The release that runs; always 1.", "version", "process")
+        info = self.gauge("enrich_build_info", "The running release, as labels; always 1.", "version", "process")
         info.labels(version("asset-enrichment"), process).set(1)
 
     def counter(self, name: str, text: str, *labels: str) -> Counter:
@@ -87,32 +87,33 @@ class Registry:
 
 
 class ApiMetrics:
-    """The API's."""
+    """The metrics of the API."""
 
     def __init__(self, registry: Registry | None = None) -> None:
         registry = registry or Registry("api")
         self.registry = registry
         self.requests = registry.counter(
             "enrich_http_requests_total",
-            "Requests that were answered, by the route's rule (`unmatched`: there is none).",
+            "HTTP requests by method, route rule and status; `unmatched` if no route matches.",
             "method",
             "route",
             "status",
         )
         self.request_seconds = registry.histogram(
             "enrich_http_request_seconds",
-            "From the request's headers to the answer's; what `wait` was asked for is part of it.",
+            "Seconds from the request headers to the response headers, including the time spent in `wait`.",
             "route",
             buckets=REQUEST_BUCKETS_S,
         )
         self.jobs_accepted = registry.counter(
-            "enrich_jobs_accepted_total", "New jobs, by an address or with a file.", "lane", "kind"
+            "enrich_jobs_accepted_total", "Accepted jobs, by lane and by kind (address or upload).", "lane", "kind"
         )
         self.publish_failed = registry.counter(
-            "enrich_publish_failed_total", "Jobs whose message the queue did not take; the dispatcher sends it later."
+            "enrich_publish_failed_total",
+            "Jobs whose message could not be published; the dispatcher publishes it later.",
         )
         self.waiting_requests = registry.gauge(
-            "enrich_waiting_requests", "Requests that wait for the end of a job now."
+            "enrich_waiting_requests", "Requests that currently wait for a job to finish."
         )
         for lane in LANES:
             for kind in JOB_KINDS:
@@ -120,59 +121,61 @@ class ApiMetrics:
 
 
 class WorkerMetrics:
-    """A worker's, of one lane."""
+    """The metrics of a worker, which serves one lane."""
 
     def __init__(self, registry: Registry | None = None) -> None:
         registry = registry or Registry("worker")
         self.registry = registry
         self.jobs_finished = registry.counter(
             "enrich_jobs_finished_total",
-            "Jobs that left the worker: ended, put back for another try, or given back at its end. `code` is that of "
-            "the error; `poison` with `retried`: the process that ran it alone died.",
+            "Jobs that left the worker: finished, queued for a retry, or released at shutdown. `code` is the error "
+            "code; `retried` with `poison` means that the child process that ran the job died.",
             "lane",
             "status",
             "code",
         )
         self.job_seconds = registry.histogram(
             "enrich_job_seconds",
-            "From the making of a job to its answer, of those that succeeded.",
+            "Seconds from the creation of a job to its answer, for jobs that succeeded.",
             "lane",
             buckets=JOB_BUCKETS_S,
         )
         self.stage_seconds = registry.histogram(
-            "enrich_stage_seconds", "What a job spent in each stage.", "stage", buckets=STAGE_BUCKETS_S
+            "enrich_stage_seconds", "Seconds that a job spent in each stage.", "stage", buckets=STAGE_BUCKETS_S
         )
-        self.batch_size = registry.histogram(
-            "enrich_batch_size", "Pictures in one model call.", buckets=BATCH_SIZE_BUCKETS
-        )
+        self.batch_size = registry.histogram("enrich_batch_size", "Images per model call.", buckets=BATCH_SIZE_BUCKETS)
         self.batch_seconds = registry.histogram(
-            "enrich_batch_seconds", "One model call, captions included.", buckets=BATCH_BUCKETS_S
+            "enrich_batch_seconds", "Seconds per model call, including captions.", buckets=BATCH_BUCKETS_S
         )
-        self.jobs_in_progress = registry.gauge("enrich_jobs_in_progress", "Jobs that are held now.", "lane")
+        self.jobs_in_progress = registry.gauge(
+            "enrich_jobs_in_progress", "Jobs that the worker currently holds.", "lane"
+        )
         self.answers = registry.counter(
-            "enrich_answers_total", "Answers by value; `null`: not sure enough.", "attribute", "answer"
+            "enrich_answers_total",
+            "Answers by attribute and value; `null` if the model was not confident enough.",
+            "attribute",
+            "answer",
         )
         self.leases_lost = registry.counter(
-            "enrich_leases_lost_total", "Jobs that were canceled or taken by another worker while this one held them."
+            "enrich_leases_lost_total",
+            "Jobs that were canceled or claimed by another worker while this worker held them.",
         )
         self.bundle_info = registry.gauge(
-            "enrich_bundle_info", "The bundle that answers; always 1.", "bundle", "version", "taxonomy"
+            "enrich_bundle_info", "The loaded model bundle, as labels; always 1.", "bundle", "version", "taxonomy"
         )
         self.gpu_memory_bytes = registry.gauge(
-            "enrich_gpu_memory_bytes", "Memory of the GPU, as PyTorch counts it; nothing without one.", "kind"
+            "enrich_gpu_memory_bytes", "GPU memory in bytes, as PyTorch reports it; absent without a GPU.", "kind"
         )
         self.ready_seconds = registry.gauge(
-            "enrich_worker_ready_seconds", "From the start of the process to its first look at the queue."
+            "enrich_worker_ready_seconds",
+            "Seconds from the start of the process until it consumed from the queue; NaN until then.",
         )
         self.ready_seconds.set(math.nan)
-        self._begin_at_0()
-
-    def _begin_at_0(self) -> None:
         for stage in STAGES:
             self.stage_seconds.labels(stage)
 
-    def serve_lane(self, lane: str) -> None:
-        """Makes the series of the worker's lane."""
+    def create_lane_series(self, lane: str) -> None:
+        """Creates the series of the worker's lane with 0."""
         self.job_seconds.labels(lane)
         self.jobs_in_progress.labels(lane)
         for status in ("succeeded", "released"):
@@ -182,49 +185,53 @@ class WorkerMetrics:
 
 
 class DispatcherMetrics:
-    """The dispatcher's, which is always on: beside its own work it tells the state of the queue and of the record."""
+    """The metrics of the dispatcher: its own work, and the state of the queue and the database."""
 
     def __init__(self, registry: Registry | None = None) -> None:
         registry = registry or Registry("dispatcher")
         self.registry = registry
-        self.queue_depth = registry.gauge("enrich_queue_depth", "Messages in the lane's list in Redis.", "lane")
+        self.queue_depth = registry.gauge("enrich_queue_depth", "Messages in the lane's queue.", "lane")
         self.queue_in_flight = registry.gauge(
-            "enrich_queue_in_flight", "Messages that the lane's workers hold (its `unacked` hash).", "lane"
+            "enrich_queue_in_flight", "Unacknowledged messages held by the lane's workers.", "lane"
         )
         self.queue_oldest_seconds = registry.gauge(
             "enrich_queue_oldest_seconds",
-            "How long the job that waits longest has been due, whatever was sent again; 0: none waits.",
+            "Seconds since the oldest queued job became due; 0 if none is queued.",
             "lane",
         )
         self.jobs = registry.gauge(
-            "enrich_jobs", "Jobs in the record that have not ended; counted up to a million.", "lane", "status"
+            "enrich_jobs", "Unfinished jobs by lane and status, counted up to a million.", "lane", "status"
         )
         self.sweeps = registry.counter(
-            "enrich_sweeps_total", "Rounds of the sweeper; `skipped`: another dispatcher was at it.", "outcome"
+            "enrich_sweeps_total", "Sweeps by outcome; `skipped` if another dispatcher was sweeping.", "outcome"
         )
         self.jobs_republished = registry.counter(
-            "enrich_jobs_republished_total", "Jobs that were published again because the queue had lost them."
+            "enrich_jobs_republished_total", "Jobs published again because the queue lost their message."
         )
         self.jobs_expired = registry.counter(
-            "enrich_jobs_expired_total", "Leases that ran out: a worker died or hung with the job."
+            "enrich_jobs_expired_total", "Leases that expired because a worker died or hung."
         )
         self.jobs_poisoned = registry.counter(
             "enrich_jobs_poisoned_total",
-            "Jobs failed as `poison` here, because their lease ran out once too often; no worker was left to tell it.",
+            "Jobs that the dispatcher failed as `poison` because their lease expired too often.",
         )
-        self.webhook_attempts = registry.counter("enrich_webhook_attempts_total", "Attempts at deliveries.", "outcome")
+        self.webhook_attempts = registry.counter(
+            "enrich_webhook_attempts_total", "Webhook delivery attempts by outcome.", "outcome"
+        )
         self.webhook_attempt_seconds = registry.histogram(
-            "enrich_webhook_attempt_seconds", "One attempt, whatever came of it.", buckets=ATTEMPT_BUCKETS_S
+            "enrich_webhook_attempt_seconds",
+            "Seconds per webhook delivery attempt, successful or not.",
+            buckets=ATTEMPT_BUCKETS_S,
         )
         self.webhook_pending = registry.gauge(
-            "enrich_webhook_pending", "Deliveries that have neither arrived nor failed; counted up to a million."
+            "enrich_webhook_pending", "Pending webhook deliveries, counted up to a million."
         )
         self.webhook_lag_seconds = registry.gauge(
             "enrich_webhook_lag_seconds",
-            "How long the oldest delivery that may be attempted has been due, of endpoints that are well; 0: none.",
+            "Seconds since the oldest pending delivery to a healthy endpoint became due; 0 if none is due.",
         )
         self.webhook_endpoints = registry.gauge(
-            "enrich_webhook_endpoints", "Registered endpoints, one-off addresses not counted.", "state"
+            "enrich_webhook_endpoints", "Registered webhook endpoints by state, without one-off addresses.", "state"
         )
         for outcome in SWEEP_OUTCOMES:
             self.sweeps.labels(outcome)
@@ -233,12 +240,12 @@ class DispatcherMetrics:
 
 
 def job_error_codes() -> list[str]:
-    """Every code a job can fail with, sorted."""
+    """Returns the error codes of failed jobs, sorted."""
     return sorted({error.code for error in _subclasses(JobError)})
 
 
 def definitions() -> list[Definition]:
-    """All metrics of all processes."""
+    """Returns the definitions of all metrics of all processes."""
     sets = (ApiMetrics(), WorkerMetrics(), DispatcherMetrics())
     return [definition for each in sets for definition in each.registry.definitions]
 

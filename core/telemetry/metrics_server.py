@@ -1,4 +1,4 @@
-"""Where a process's metrics are read: a listener of its own for those that serve no HTTP."""
+"""A metrics server for processes without an HTTP API."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ log = get_logger(__name__)
 
 
 @contextlib.contextmanager
-def metrics_served(settings: MetricsSettings, registry: Registry) -> Iterator[None]:
-    """Answers scrapes while the block runs; does nothing when no port is set.
+def serve_metrics(settings: MetricsSettings, registry: Registry) -> Iterator[None]:
+    """Serves `/metrics` while the block runs. Does nothing if no port is set.
 
-    Raises PortTaken at once, so that it comes before any dear start.
+    Raises PortTaken immediately, so that it comes before any expensive startup.
     """
     if settings.port is None:
         yield
@@ -29,9 +29,9 @@ def metrics_served(settings: MetricsSettings, registry: Registry) -> Iterator[No
     except OSError as error:
         raise PortTaken(
             f"Metrics cannot be served on port {settings.port} of {settings.host} ({error.strerror or error}): "
-            "stop what listens there, or set another ENRICH_METRICS__PORT or ENRICH_METRICS__HOST."
+            "stop the process that uses the port, or set another ENRICH_METRICS__PORT or ENRICH_METRICS__HOST."
         ) from error
-    log.info("metrics_served", host=settings.host, port=settings.port)
+    log.info("serve_metrics", host=settings.host, port=settings.port)
     try:
         yield
     finally:

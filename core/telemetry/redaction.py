@@ -1,7 +1,7 @@
-"""The last net for secrets in logs: what looks like one is taken out of the finished line.
+"""Redaction of secrets in log lines, as the last line of defence.
 
-Nothing of ours logs a key or a query string. Libraries and exceptions may, whose texts are not ours, and a caller may
-put a key where it does not belong, such as into a path.
+This project's own events never contain keys or query strings. The texts of libraries and exceptions may, and a caller
+may send a key in the wrong place, such as in a path.
 """
 
 from __future__ import annotations
@@ -10,33 +10,33 @@ import re
 
 from structlog.typing import EventDict, WrappedLogger
 
-MASK = "***"
+REPLACEMENT = "***"
 
-# Repetitions are bounded: a caller's long path must not cost quadratic time.
+# Repetitions are bounded, so that a long path of a caller does not take quadratic time.
 _SECRETS = (
-    # API keys: the public id stays, to find out which one it was.
-    (re.compile(r"(enrich_[0-9a-f]{12}_)[0-9a-f]+"), rf"\1{MASK}"),
-    # Query strings, of presigned addresses above all.
-    (re.compile(r"(\b\w[\w+.-]{0,20}://[^\s\"'<>?\\]{0,4096}\?)[^\s\"'<>\\]+"), rf"\1{MASK}"),
+    # API keys. The public id is kept, to identify the key.
+    (re.compile(r"(enrich_[0-9a-f]{12}_)[0-9a-f]+"), rf"\1{REPLACEMENT}"),
+    # Query strings, above all of presigned URLs.
+    (re.compile(r"(\b\w[\w+.-]{0,20}://[^\s\"'<>?\\]{0,4096}\?)[^\s\"'<>\\]+"), rf"\1{REPLACEMENT}"),
     (
         re.compile(
             r"(?i)([?&;][\w.%-]{0,64}(?:sig|token|key|secret|credential|password)[\w.%-]{0,64}=)[^\s&;\"'<>\\]+"
         ),
-        rf"\1{MASK}",
+        rf"\1{REPLACEMENT}",
     ),
-    # Passwords of addresses.
-    (re.compile(r"(\b\w[\w+.-]{0,20}://[^\s\"'<>/?#@:\\]{0,200}:)[^\s\"'<>/@\\]+(?=@)"), rf"\1{MASK}"),
-    (re.compile(r"(?i)(\bBearer\s+)[\w.~+/=-]+"), rf"\1{MASK}"),
+    # Passwords in URLs.
+    (re.compile(r"(\b\w[\w+.-]{0,20}://[^\s\"'<>/?#@:\\]{0,200}:)[^\s\"'<>/@\\]+(?=@)"), rf"\1{REPLACEMENT}"),
+    (re.compile(r"(?i)(\bBearer\s+)[\w.~+/=-]+"), rf"\1{REPLACEMENT}"),
 )
 
 
-def masked(line: str) -> str:
-    """The line without what looks like a secret."""
+def redact_secrets(line: str) -> str:
+    """Returns the line with everything that looks like a secret replaced."""
     for pattern, replacement in _SECRETS:
         line = pattern.sub(replacement, line)
     return line
 
 
-def mask_line(_: WrappedLogger, __: str, line: EventDict | str) -> str:
-    """structlog's form of `masked`, for after the renderer."""
-    return masked(str(line))
+def redact_event(_: WrappedLogger, __: str, line: EventDict | str) -> str:
+    """Applies `redact_secrets` to a rendered line, as a structlog processor."""
+    return redact_secrets(str(line))

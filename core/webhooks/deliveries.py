@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, func, select, tuple_, update
 from sqlalchemy.orm import Session
 
-from core.db.pagination import read_cursor, write_cursor
+from core.db.pagination import decode_cursor, encode_cursor
 from core.db.webhook_models import (
     DeliveryStatus,
     WebhookAttempt,
@@ -23,7 +23,7 @@ from core.db.webhook_models import (
 from core.errors import DeliveryNotFound, EndpointDisabled
 from core.webhooks import endpoints
 from core.webhooks.events import wake_dispatcher
-from core.webhooks.serializers import attempt_document, delivery_document
+from core.webhooks.serializers import serialize_attempt, serialize_delivery
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Page:
     next_cursor: str | None
 
 
-def page_of_deliveries(
+def list_deliveries(
     session: Session,
     owner_id: str,
     *,
@@ -53,16 +53,16 @@ def page_of_deliveries(
     if status is not None:
         conditions.append(WebhookDelivery.status == status)
     if cursor is not None:
-        conditions.append(tuple_(WebhookDelivery.created_at, WebhookDelivery.id) < read_cursor(cursor))
+        conditions.append(tuple_(WebhookDelivery.created_at, WebhookDelivery.id) < decode_cursor(cursor))
     newest = (WebhookDelivery.created_at.desc(), WebhookDelivery.id.desc())
     rows = session.execute(_with_events().where(*conditions).order_by(*newest).limit(limit + 1)).all()
     last = rows[limit - 1][0] if len(rows) > limit else None
     return Page(
-        [delivery_document(*row) for row in rows[:limit]], write_cursor(last.created_at, last.id) if last else None
+        [serialize_delivery(*row) for row in rows[:limit]], encode_cursor(last.created_at, last.id) if last else None
     )
 
 
-def page_of_attempts(
+def list_attempts(
     session: Session, endpoint: WebhookEndpoint, *, limit: int, before: int | None = None, after: int | None = None
 ) -> Page:
     """An endpoint's attempts, newest first, older than the id `before`; or, oldest first, newer than `after`."""
@@ -74,10 +74,10 @@ def page_of_attempts(
     order = WebhookAttempt.id.desc() if after is None else WebhookAttempt.id
     rows = session.execute(query.order_by(order).limit(limit + 1)).all()
     has_more = len(rows) > limit
-    return Page([attempt_document(*row) for row in rows[:limit]], str(rows[limit - 1][0].id) if has_more else None)
+    return Page([serialize_attempt(*row) for row in rows[:limit]], str(rows[limit - 1][0].id) if has_more else None)
 
 
-def read_delivery(session: Session, owner_id: str, delivery_id: uuid.UUID) -> dict[str, Any]:
+def get_delivery(session: Session, owner_id: str, delivery_id: uuid.UUID) -> dict[str, Any]:
     """The owner's delivery with all its attempts and the body that is sent. Raises DeliveryNotFound."""
     row = session.execute(
         _with_events().where(WebhookDelivery.id == delivery_id, WebhookDelivery.owner_id == owner_id)
@@ -88,8 +88,8 @@ def read_delivery(session: Session, owner_id: str, delivery_id: uuid.UUID) -> di
         _with_delivery().where(WebhookAttempt.delivery_id == delivery_id).order_by(WebhookAttempt.id)
     )
     return {
-        **delivery_document(*row),
-        "attempts": [attempt_document(*each) for each in attempts],
+        **serialize_delivery(*row),
+        "attempts": [serialize_attempt(*each) for each in attempts],
         "body": json.loads(row[1].body),
     }
 

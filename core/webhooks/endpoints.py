@@ -31,7 +31,7 @@ from core.net.urls import DEFAULT_PORTS, Address
 from core.webhooks import secrets
 from core.webhooks.events import wake_dispatcher
 
-DELETED_AT_ONCE = 1000
+DELETE_BATCH_SIZE = 1000
 """Deliveries per transaction."""
 
 
@@ -43,7 +43,7 @@ class Backlog:
     oldest_s: float | None
 
 
-def checked_url(url: str, guard: Guard) -> str:
+def validate_url(url: str, guard: Guard) -> str:
     """The address as it will be asked. Raises InvalidAddress for one that may not be, now or ever."""
     address = Address.parse(url)
     if address.scheme not in DEFAULT_PORTS:
@@ -112,9 +112,9 @@ def change(session: Session, owner_id: str, endpoint_id: uuid.UUID, changes: dic
     endpoint.updated_at = func.now()
     if changes.get("is_enabled") and not was_enabled:
         endpoint.disabled_reason = endpoint.disabled_at = None
-        forget_failures(endpoint)
+        reset_failures(endpoint)
         session.flush()
-        release_waiting(session, [endpoint_id])
+        release_pending(session, [endpoint_id])
     elif changes.get("is_enabled") is False and was_enabled:
         endpoint.disabled_reason, endpoint.disabled_at = DisabledReason.BY_OWNER, func.now()
     session.flush()
@@ -122,13 +122,13 @@ def change(session: Session, owner_id: str, endpoint_id: uuid.UUID, changes: dic
     return endpoint
 
 
-def forget_failures(endpoint: WebhookEndpoint) -> None:
+def reset_failures(endpoint: WebhookEndpoint) -> None:
     """The endpoint counts as well again."""
     endpoint.failures = 0
     endpoint.failing_since = endpoint.rest_until = endpoint.probe_at = None
 
 
-def release_waiting(session: Session, endpoint_ids: Sequence[uuid.UUID]) -> None:
+def release_pending(session: Session, endpoint_ids: Sequence[uuid.UUID]) -> None:
     """Makes all that waits for these endpoints due now, oldest first."""
     session.execute(
         update(WebhookDelivery)
@@ -151,13 +151,13 @@ def delete(sessions: Sessions, owner_id: str, endpoint_id: uuid.UUID) -> None:
     """
     with sessions.begin() as session:
         get(session, owner_id, endpoint_id).is_enabled = False  # nothing more comes
-    some = select(WebhookDelivery.id).where(WebhookDelivery.endpoint_id == endpoint_id).limit(DELETED_AT_ONCE)
+    some = select(WebhookDelivery.id).where(WebhookDelivery.endpoint_id == endpoint_id).limit(DELETE_BATCH_SIZE)
     while True:
         with sessions.begin() as session:
             gone = session.scalars(
                 sql_delete(WebhookDelivery).where(WebhookDelivery.id.in_(some)).returning(WebhookDelivery.id)
             ).all()
-        if len(gone) < DELETED_AT_ONCE:
+        if len(gone) < DELETE_BATCH_SIZE:
             break
     with sessions.begin() as session:
         endpoint = get(session, owner_id, endpoint_id)

@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
 from core.db.models import Job
-from core.db.serializers import iso, job_document, select_documents
+from core.db.serializers import iso, select_jobs, serialize_job
 from core.db.webhook_models import (
     EventType,
     WebhookDelivery,
@@ -49,7 +49,7 @@ def is_watched() -> ColumnElement[bool]:
 
 def job_ended(session: Session, job_id: uuid.UUID) -> None:
     """Tells every endpoint that wants it of a job that has ended in this transaction."""
-    row = session.execute(select_documents().where(Job.id == job_id).execution_options(populate_existing=True)).one()
+    row = session.execute(select_jobs().where(Job.id == job_id).execution_options(populate_existing=True)).one()
     job: Job = row[0]
     event_type = ENDED[Status(job.status)]
     targets: list[tuple[uuid.UUID, str | None]] = [
@@ -59,11 +59,11 @@ def job_ended(session: Session, job_id: uuid.UUID) -> None:
         targets.append((_one_off(session, job.owner_id, job.webhook_key_id or "", job.webhook_url), job.webhook_url))
     if targets:
         moment = job.finished_at or dt.datetime.now(dt.UTC)
-        body = event_body(event_type, moment, job_document(job, row[1], row[2]))
+        body = event_body(event_type, moment, serialize_job(job, row[1], row[2]))
         record(session, job.owner_id, event_type, body, targets, job.id)
 
 
-def test_event(session: Session, endpoint: WebhookEndpoint) -> uuid.UUID:
+def create_test_event(session: Session, endpoint: WebhookEndpoint) -> uuid.UUID:
     """An event for this endpoint alone; answers its delivery's id."""
     words = "This is a test. If its signature verifies, your endpoint is ready."
     body = event_body(

@@ -15,7 +15,7 @@ from core.db.webhook_models import (
     WebhookEndpoint,
     WebhookEvent,
 )
-from core.net.urls import redacted
+from core.net.urls import redact_url
 from core.webhooks.endpoints import Backlog
 from core.webhooks.secrets import Secrets
 
@@ -25,11 +25,11 @@ def event_id(row_id: uuid.UUID) -> str:
     return f"evt_{row_id.hex}"
 
 
-def endpoint_document(endpoint: WebhookEndpoint, backlog: Backlog) -> dict[str, Any]:
+def serialize_endpoint(endpoint: WebhookEndpoint, backlog: Backlog) -> dict[str, Any]:
     """The endpoint as its owner sees it: without its secret."""
     return {
         "id": str(endpoint.id),
-        "url": redacted(endpoint.url),
+        "url": redact_url(endpoint.url),
         "event_types": endpoint.event_types or [str(each) for each in EventType],
         "description": endpoint.description,
         "max_rate_per_s": endpoint.max_rate_per_s,
@@ -45,7 +45,7 @@ def endpoint_document(endpoint: WebhookEndpoint, backlog: Backlog) -> dict[str, 
     }
 
 
-def secret_document(secrets: Secrets) -> dict[str, Any]:
+def serialize_secrets(secrets: Secrets) -> dict[str, Any]:
     """What a receiver verifies with."""
     return {
         "secret": secrets.current,
@@ -54,7 +54,7 @@ def secret_document(secrets: Secrets) -> dict[str, Any]:
     }
 
 
-def delivery_document(delivery: WebhookDelivery, event: WebhookEvent, endpoint: WebhookEndpoint) -> dict[str, Any]:
+def serialize_delivery(delivery: WebhookDelivery, event: WebhookEvent, endpoint: WebhookEndpoint) -> dict[str, Any]:
     """One event's way to one endpoint. A one-off address has no endpoint that could be read."""
     is_pending = delivery.status == DeliveryStatus.PENDING
     return {
@@ -63,7 +63,7 @@ def delivery_document(delivery: WebhookDelivery, event: WebhookEvent, endpoint: 
         "event_type": event.type,
         "job_id": str(event.job_id) if event.job_id else None,
         "endpoint_id": None if endpoint.is_one_off else str(endpoint.id),
-        "url": redacted(delivery.url or endpoint.url),
+        "url": redact_url(delivery.url or endpoint.url),
         "status": delivery.status,
         "tries": delivery.tries,
         "next_attempt_at": iso(_next_attempt(delivery, endpoint)) if is_pending and endpoint.is_enabled else None,
@@ -76,7 +76,7 @@ def _next_attempt(delivery: WebhookDelivery, endpoint: WebhookEndpoint) -> dt.da
     return max(delivery.next_attempt_at, endpoint.rest_until or delivery.next_attempt_at)
 
 
-def attempt_document(attempt: WebhookAttempt, delivery: WebhookDelivery, event: WebhookEvent) -> dict[str, Any]:
+def serialize_attempt(attempt: WebhookAttempt, delivery: WebhookDelivery, event: WebhookEvent) -> dict[str, Any]:
     """One request. `error` says why there is no `status_code`; `answer` is the beginning of the answer's body."""
     return {
         "id": attempt.id,

@@ -24,7 +24,7 @@ from core.db.webhook_models import Trigger
 
 
 @dataclasses.dataclass(frozen=True)
-class Waiting:
+class ReadyEndpoint:
     """An endpoint that may be asked now. `is_failing`: by one attempt at a time. `has_due`: else it is a probe."""
 
     endpoint_id: uuid.UUID
@@ -34,7 +34,7 @@ class Waiting:
 
 
 @dataclasses.dataclass(frozen=True)
-class Take:
+class ClaimRequest:
     """How many deliveries of an endpoint to claim; the oldest waiting one, due or not, when it is a probe."""
 
     endpoint_id: uuid.UUID
@@ -43,7 +43,7 @@ class Take:
 
 
 @dataclasses.dataclass(frozen=True)
-class Due:
+class ClaimedDelivery:
     """A delivery that is ours to attempt. `is_early`: before the schedule wants it. `secrets`: all that are valid.
 
     The last three are the job's that the event tells of, if it tells of one.
@@ -108,12 +108,12 @@ _CLAIM_DUE = text(_CLAIM.format(condition="AND next_attempt_at <= now()", order=
 _CLAIM_OLDEST = text(_CLAIM.format(condition="", order="created_at"))
 
 
-def find_waiting(session: Session, rest_after: int) -> list[Waiting]:
+def find_ready_endpoints(session: Session, rest_after: int) -> list[ReadyEndpoint]:
     """The endpoints that may be asked now, in no order."""
-    return [Waiting(*row) for row in session.execute(_WAITING, {"rest_after": rest_after})]
+    return [ReadyEndpoint(*row) for row in session.execute(_WAITING, {"rest_after": rest_after})]
 
 
-def claim(session: Session, takes: Sequence[Take], lease_s: float) -> list[Due]:
+def claim(session: Session, takes: Sequence[ClaimRequest], lease_s: float) -> list[ClaimedDelivery]:
     """Takes deliveries for `lease_s` seconds; what another dispatcher holds is left to it."""
     due = [take for take in takes if not take.is_probe]
     probes = [take for take in takes if take.is_probe]
@@ -123,7 +123,7 @@ def claim(session: Session, takes: Sequence[Take], lease_s: float) -> list[Due]:
     ]
 
 
-def _claim(session: Session, takes: Sequence[Take], lease_s: float, trigger: Trigger) -> list[Due]:
+def _claim(session: Session, takes: Sequence[ClaimRequest], lease_s: float, trigger: Trigger) -> list[ClaimedDelivery]:
     if not takes:
         return []
     values = {
@@ -133,7 +133,7 @@ def _claim(session: Session, takes: Sequence[Take], lease_s: float, trigger: Tri
     }
     rows = session.execute(_CLAIM_DUE if trigger is Trigger.SCHEDULE else _CLAIM_OLDEST, values)
     return [
-        Due(
+        ClaimedDelivery(
             id=row[0],
             endpoint_id=row[1],
             owner_id=row[2],
@@ -153,7 +153,7 @@ def _claim(session: Session, takes: Sequence[Take], lease_s: float, trigger: Tri
     ]
 
 
-def release(session: Session, due: Sequence[Due]) -> None:
+def release(session: Session, due: Sequence[ClaimedDelivery]) -> None:
     """Gives claimed deliveries back that were not attempted."""
     session.execute(
         text("UPDATE webhook_delivery SET claimed_until = NULL WHERE id = ANY(CAST(:ids AS uuid[]))"),
@@ -165,7 +165,7 @@ def release(session: Session, due: Sequence[Due]) -> None:
 class Attempt:
     """What came of a delivery. `error` is a code where there was no answer; `retry_after_s` what the answer asked."""
 
-    due: Due
+    due: ClaimedDelivery
     started_at: dt.datetime
     latency_ms: float
     status_code: int | None = None

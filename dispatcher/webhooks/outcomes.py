@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from core.db.webhook_models import DisabledReason, WebhookAttempt, WebhookDelivery
 from core.settings import WebhookSettings
 from core.telemetry.logs import get_logger
-from core.webhooks.endpoints import release_waiting
+from core.webhooks.endpoints import release_pending
 from dispatcher.webhooks.delivery_queue import Attempt
 
 log = get_logger(__name__)
@@ -43,7 +43,7 @@ _NOT_DELIVERED = text("""
     WHERE d.id = f.id AND d.status = 'pending'
 """)
 
-_WELL = text("""
+_RECOVERED = text("""
     UPDATE webhook_endpoint SET failures = 0, failing_since = NULL, rest_until = NULL, probe_at = NULL
     WHERE id = ANY(CAST(:ids AS uuid[])) AND failing_since IS NOT NULL
     RETURNING id
@@ -72,12 +72,12 @@ _DISABLE = text("""
 """)
 
 
-def settle(session: Session, attempts: Sequence[Attempt], settings: WebhookSettings) -> None:
+def record_outcomes(session: Session, attempts: Sequence[Attempt], settings: WebhookSettings) -> None:
     """Writes all that these attempts, given in the order in which they ended, mean. The caller commits.
 
     What was deleted while it was attempted, with its endpoint or as too old, leaves no trace.
     """
-    attempts = _not_deleted(session, attempts)
+    attempts = _without_deleted(session, attempts)
     if not attempts:
         return
     session.execute(insert(WebhookAttempt), [_log_row(attempt) for attempt in attempts])
@@ -86,11 +86,11 @@ def settle(session: Session, attempts: Sequence[Attempt], settings: WebhookSetti
         session.execute(_DELIVERED, {"ids": sorted(delivered)})
     failed = [attempt for attempt in attempts if not attempt.is_success]
     if failed:
-        _put_off(session, failed, settings)
-    _judge_endpoints(session, attempts, settings)
+        _reschedule_or_fail(session, failed, settings)
+    _update_endpoints(session, attempts, settings)
 
 
-def _not_deleted(session: Session, attempts: Sequence[Attempt]) -> list[Attempt]:
+def _without_deleted(session: Session, attempts: Sequence[Attempt]) -> list[Attempt]:
     ids = {attempt.due.id for attempt in attempts}
     # Shares of the rows, as the log's foreign key takes them in any case.
     found = select(WebhookDelivery.id).where(WebhookDelivery.id.in_(ids)).order_by(WebhookDelivery.id)
@@ -112,7 +112,7 @@ def _log_row(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def _put_off(session: Session, attempts: Sequence[Attempt], settings: WebhookSettings) -> None:
+def _reschedule_or_fail(session: Session, attempts: Sequence[Attempt], settings: WebhookSettings) -> None:
     rows = [_next_step(attempt, settings) for attempt in sorted(attempts, key=lambda each: each.due.id)]
     ids, steps, waits, failed = zip(*rows, strict=True)
     session.execute(
@@ -134,21 +134,21 @@ def _next_step(attempt: Attempt, settings: WebhookSettings) -> tuple[uuid.UUID, 
     return due.id, step, max(wait_s, attempt.retry_after_s or 0), False
 
 
-def _judge_endpoints(session: Session, attempts: Sequence[Attempt], settings: WebhookSettings) -> None:
+def _update_endpoints(session: Session, attempts: Sequence[Attempt], settings: WebhookSettings) -> None:
     by_endpoint: defaultdict[uuid.UUID, list[Attempt]] = defaultdict(list)
     for attempt in attempts:
         by_endpoint[attempt.due.endpoint_id].append(attempt)
     recovered = sorted(each for each, made in by_endpoint.items() if any(attempt.is_success for attempt in made))
     if recovered:
         # What fails after a success is counted below; what waited is free in any case.
-        released = session.scalars(_WELL, {"ids": recovered}).all()
+        released = session.scalars(_RECOVERED, {"ids": recovered}).all()
         if released:
             log.info("webhook_endpoints_recovered", endpoint_ids=[str(each) for each in released])
-            release_waiting(session, released)
+            release_pending(session, released)
     failures = {each: _trailing_failures(made) for each, made in sorted(by_endpoint.items())}
     failing = {each: made for each, made in failures.items() if made}
     if failing:
-        _count_failures(session, failing, settings)
+        _record_failures(session, failing, settings)
 
 
 def _trailing_failures(attempts: Sequence[Attempt]) -> list[Attempt]:
@@ -159,7 +159,7 @@ def _trailing_failures(attempts: Sequence[Attempt]) -> list[Attempt]:
     return failed
 
 
-def _count_failures(session: Session, failing: dict[uuid.UUID, list[Attempt]], settings: WebhookSettings) -> None:
+def _record_failures(session: Session, failing: dict[uuid.UUID, list[Attempt]], settings: WebhookSettings) -> None:
     ids = list(failing)
     values = {
         "ids": ids,

@@ -13,7 +13,7 @@ from core.net.http import GuardedClient, Response
 from core.settings import Settings, WebhookSettings
 from core.webhooks.serializers import event_id
 from core.webhooks.signing import signed_headers
-from dispatcher.webhooks.delivery_queue import Attempt, Due
+from dispatcher.webhooks.delivery_queue import Attempt, ClaimedDelivery
 
 ANSWER_CHARACTERS = 500
 """How much of an answer the log keeps: enough to read an error message."""
@@ -33,7 +33,7 @@ class Sender:
         self._client = client
         self._settings = settings
 
-    def send(self, due: Due) -> Attempt:
+    def send(self, due: ClaimedDelivery) -> Attempt:
         """One POST, redirects not followed. Never raises for what the other side does."""
         started_at, began = dt.datetime.now(dt.UTC), time.perf_counter()
         response, error = self._post(due, started_at)
@@ -49,7 +49,7 @@ class Sender:
             retry_after_s=None if response.is_success else self._retry_after_s(response),
         )
 
-    def _post(self, due: Due, now: dt.datetime) -> tuple[Response | None, str | None]:
+    def _post(self, due: ClaimedDelivery, now: dt.datetime) -> tuple[Response | None, str | None]:
         headers = signed_headers(event_id(due.event_id), due.body, list(due.secrets), now)
         headers["Content-Type"] = "application/json"
         try:

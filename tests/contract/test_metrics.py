@@ -70,7 +70,7 @@ def test_what_is_exposed_has_the_names_that_are_listed() -> None:
 
 def test_every_way_to_fail_has_a_series_from_the_start() -> None:
     metrics = WorkerMetrics()
-    metrics.serve_lane("bulk")
+    metrics.create_lane_series("bulk")
     samples = [sample for family in metrics.registry.collectors.collect() for sample in family.samples]
     failed = {each.labels["code"] for each in samples if each.labels.get("status") == "failed"}
     assert failed == set(job_error_codes())

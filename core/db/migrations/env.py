@@ -1,14 +1,14 @@
-"""Alembic's entry: runs the migrations on the connection that `core.db.engine.migrate` opened."""
+"""Alembic's entry point. Runs the migrations on the connection that `core.db.engine.migrate` opened."""
 
 from __future__ import annotations
 
 from alembic import context
 
-from core.db import webhook_models as webhook_tables
+from core.db import webhook_models
 from core.db.models import Base
 
-# Imported so that its tables are known.
-assert webhook_tables.WebhookEndpoint.metadata is Base.metadata
+# Importing the module registers its tables in the metadata.
+assert webhook_models.WebhookEndpoint.metadata is Base.metadata
 
 
 def run() -> None:

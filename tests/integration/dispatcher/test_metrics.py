@@ -17,7 +17,6 @@ from urllib3.exceptions import NewConnectionError
 
 from cli.local.postgres import EmbeddedPostgres
 from cli.local.redis import EmbeddedRedis
-from cli.local.server import free_port
 from core.db.engine import (
     Sessions,
     make_engine,
@@ -46,10 +45,11 @@ from core.telemetry.metrics import (
     SWEEP_OUTCOMES,
     DispatcherMetrics,
 )
-from dispatcher.gauges import Readings
-from dispatcher.liveness import Pulse
+from dispatcher.gauges import StateGauges
+from dispatcher.liveness import Liveness
 from dispatcher.sweeper import SWEEP_LOCK, Sweeper
 from tests.integration.dispatcher.test_sweeper import Clock, make_older, wipe
+from tests.ports import free_port
 from tests.processes import running, wait_until
 from tests.records import claim_job, finish_job, new_job
 from tests.scraper import Scraped, assert_usual, is_unknown, read, scrape
@@ -233,7 +233,7 @@ class Read:
 
     def __init__(self, settings: Settings, sessions: Sessions, publisher: Publisher) -> None:
         self.metrics, self.clock = DispatcherMetrics(), Clock()
-        self.readings = Readings(self.metrics, sessions, publisher, self.clock)
+        self.readings = StateGauges(self.metrics, sessions, publisher, self.clock)
         self.sweeper = Sweeper(settings, sessions, publisher, self.clock, self.metrics)
 
     def now(self) -> Scraped:
@@ -367,14 +367,14 @@ def test_a_reading_that_hangs_is_unknown_in_the_end(here: Read) -> None:
 
 def test_the_heart_stops_for_a_loop_that_hangs_and_not_for_one_that_rests(tmp_path: Path) -> None:
     clock = Clock()
-    pulse = Pulse(Heartbeat(tmp_path / "heartbeat"), {"purge": 1000}, clock)
-    with pulse.round("purge"):
-        with pulse.round("sweep"):
+    liveness = Liveness(Heartbeat(tmp_path / "heartbeat"), {"purge": 1000}, clock)
+    with liveness.round("purge"):
+        with liveness.round("sweep"):
             clock.now_s += 59
-            assert pulse.is_well()
+            assert liveness.is_healthy()
             clock.now_s += 2
-            assert not pulse.is_well()
+            assert not liveness.is_healthy()
         clock.now_s += 100
-        assert pulse.is_well(), "its rounds may take long"
+        assert liveness.is_healthy(), "its rounds may take long"
     clock.now_s += 10_000
-    assert pulse.is_well(), "nothing is being done"
+    assert liveness.is_healthy(), "nothing is being done"

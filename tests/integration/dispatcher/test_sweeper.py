@@ -22,7 +22,7 @@ from core.settings import JobSettings, Settings
 from core.states import Lane, Status
 from core.telemetry.metrics import DispatcherMetrics
 from dispatcher.main import loop
-from dispatcher.sweeper import SWEEP_LOCK, Sweeper, Swept
+from dispatcher.sweeper import SWEEP_LOCK, Sweeper, SweepResult
 from tests.records import claim_job, new_job, read_job
 
 
@@ -85,7 +85,7 @@ def test_a_healthy_backlog_is_left_alone_however_old(
     # The message at the tail is the oldest of all that are queued: nothing can be older than it, and lost.
     for _ in range(5):
         clock.now_s += 60
-        assert sweeper.sweep() == Swept()
+        assert sweeper.sweep() == SweepResult()
     assert length(settings) == len(jobs)
 
 
@@ -96,12 +96,12 @@ def test_a_wiped_queue_is_filled_again_once(
     bulk = [new_job(sessions, publisher, lane=Lane.BULK).id for _ in range(100)]
     make_older(sessions, 30, *jobs, *bulk)
     wipe(settings)
-    assert sweeper.sweep() == Swept(), "the list may have been emptied by a worker just now"
+    assert sweeper.sweep() == SweepResult(), "the list may have been emptied by a worker just now"
     clock.now_s += settings.dispatcher.lost_after_s + 1
-    assert sweeper.sweep() == Swept(published=107)
+    assert sweeper.sweep() == SweepResult(published=107)
     assert (length(settings), length(settings, Lane.BULK)) == (7, 2)
     clock.now_s += 60
-    assert sweeper.sweep() == Swept()
+    assert sweeper.sweep() == SweepResult()
 
 
 def test_twenty_thousand_waiting_jobs_are_left_alone_and_sent_once_when_redis_lost_them(
@@ -120,10 +120,10 @@ def test_twenty_thousand_waiting_jobs_are_left_alone_and_sent_once_when_redis_lo
         publisher.publish(chunk, Lane.BULK, at)
     for _ in range(3):
         clock.now_s += 60
-        assert sweeper.sweep() == Swept()
+        assert sweeper.sweep() == SweepResult()
 
     wipe(settings)
-    assert sweeper.sweep() == Swept()
+    assert sweeper.sweep() == SweepResult()
     clock.now_s += settings.dispatcher.lost_after_s + 1
     sent = 0
     while published := sweeper.sweep().published:
@@ -140,8 +140,8 @@ def test_a_row_older_than_the_tail_is_lost(
     make_older(sessions, 60, lost.id)
     wipe(settings)
     new_job(sessions, publisher)
-    assert sweeper.sweep() == Swept(published=1)
-    assert sweeper.sweep() == Swept()
+    assert sweeper.sweep() == SweepResult(published=1)
+    assert sweeper.sweep() == SweepResult()
     assert length(settings) == 2
 
 
@@ -153,7 +153,7 @@ def test_what_could_not_be_published_is_sent_when_redis_is_back(
     job = new_job(sessions, publisher)
     publisher.close()
     assert read_job(sessions, job.id).published_at is None
-    assert sweeper.sweep() == Swept(published=1)
+    assert sweeper.sweep() == SweepResult(published=1)
     assert length(settings) == 1
 
 
@@ -163,7 +163,7 @@ def test_an_expired_lease_is_freed_and_published(
     job = new_job(sessions, publisher)
     claim_job(sessions, job.id, lease_s=0)
     wipe(settings)
-    assert sweeper.sweep() == Swept(requeued=1, published=1)
+    assert sweeper.sweep() == SweepResult(requeued=1, published=1)
     row = read_job(sessions, job.id)
     assert (row.status, row.crashes) == (Status.QUEUED, 1)
     assert length(settings) == 1
@@ -195,9 +195,9 @@ def test_a_retry_is_published_when_it_is_due(
     assert claim is not None
     with sessions.begin() as session:
         lifecycle.fail_or_retry(session, claim, FetchTimeout("no answer in time"), JobSettings(retry_base_s=0.3))
-    assert sweeper.sweep() == Swept()
+    assert sweeper.sweep() == SweepResult()
     time.sleep(0.5)
-    assert sweeper.sweep() == Swept(published=1)
+    assert sweeper.sweep() == SweepResult(published=1)
     assert claim_job(sessions, job.id) is not None
 
 
@@ -217,7 +217,7 @@ def test_a_worker_that_is_quicker_than_the_dispatcher_gets_the_job(
         claims.extend(claim_job(sessions, job_id) for job_id in job_ids)
 
     monkeypatch.setattr(publisher, "publish", publish_and_claim)
-    assert Sweeper(settings, sessions, publisher).sweep() == Swept(published=1)
+    assert Sweeper(settings, sessions, publisher).sweep() == SweepResult(published=1)
     assert [claim.id for claim in claims if claim] == [job.id]
 
 
@@ -225,7 +225,7 @@ def test_only_one_dispatcher_sweeps(sessions: Sessions, sweeper: Sweeper) -> Non
     with sessions.begin() as other:
         other.execute(select(func.pg_advisory_xact_lock(SWEEP_LOCK)))
         assert sweeper.sweep() is None
-    assert sweeper.sweep() == Swept()
+    assert sweeper.sweep() == SweepResult()
 
 
 def test_the_loop_outlives_a_missing_redis(settings: Settings, sessions: Sessions) -> None:

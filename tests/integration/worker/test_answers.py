@@ -10,7 +10,7 @@ from moto.server import ThreadedMotoServer
 from core.db.engine import Sessions, make_engine, make_sessions
 from core.db.models import LOCAL_OWNER
 from core.jobs import lifecycle
-from core.jobs.queries import get_document
+from core.jobs.queries import get_job
 from core.jobs.queue import Publisher
 from core.settings import (
     FetchSettings,
@@ -136,7 +136,7 @@ def test_an_answer_is_complete(sessions: Sessions, publisher: Publisher, images:
     job = new_job(sessions, publisher, images.url("/picture/jpeg_orientation_6?signature=secret"))
     wait_until_done(sessions)
     with sessions() as session:
-        document = get_document(session, LOCAL_OWNER, job.id)
+        document = get_job(session, LOCAL_OWNER, job.id)
     assert document["status"] == Status.SUCCEEDED
     assert list(document["metadata"]) == list(METADATA)
     assert document["asset"]["url"] == images.url("/picture/jpeg_orientation_6")
@@ -154,7 +154,7 @@ def test_the_same_bytes_are_answered_without_the_model_but_never_across_owners(
         job = new_job(sessions, publisher, images.url("/good.jpg"), owner_id=owner_id)
         wait_until_done(sessions)
         with sessions() as session:
-            sizes.append(get_document(session, owner_id, job.id)["timings"]["batch_size"])
+            sizes.append(get_job(session, owner_id, job.id)["timings"]["batch_size"])
     assert sizes == [1, 0, 1]
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from core.db.engine import Sessions, make_engine, make_sessions
 from core.db.models import LOCAL_OWNER, Result
-from core.jobs.queries import get_document
+from core.jobs.queries import get_job
 from core.jobs.queue import Publisher
 from core.settings import Settings, WorkerSettings
 from tests.conftest import NewSettings
@@ -70,5 +70,5 @@ def answered(sessions: Sessions, publisher: Publisher, images: ImageServer) -> R
     job_id: uuid.UUID = new_job(sessions, publisher, images.url("/good.jpg")).id
     wait_until(lambda: open_jobs(sessions) == 0, 60, "the job to end")
     with sessions() as session:
-        assert "embedding" not in get_document(session, LOCAL_OWNER, job_id)
+        assert "embedding" not in get_job(session, LOCAL_OWNER, job_id)
         return session.scalars(select(Result).where(Result.job_id == job_id)).one()

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from prometheus_client import generate_latest
 
-from cli.local.server import free_port
 from core.db.engine import Sessions
 from core.db.models import LOCAL_OWNER, Job
 from core.jobs import lifecycle
@@ -25,6 +24,7 @@ from tests import pictures
 from tests.image_server import ImageServer
 from tests.integration.worker.conftest import StartWorker
 from tests.integration.worker.test_poison import one_message
+from tests.ports import free_port
 from tests.processes import running, wait_until
 from tests.records import new_job, open_jobs, outcomes, read_job
 from tests.scraper import Scraped, assert_usual, read, scrape

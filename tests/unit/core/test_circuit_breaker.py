@@ -5,22 +5,22 @@ from __future__ import annotations
 import pytest
 
 from core import circuit_breaker
-from core.circuit_breaker import Breaker
+from core.circuit_breaker import CircuitBreaker
 
 
 def test_one_tries_after_the_rest_and_opens_it_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(circuit_breaker.time, "monotonic", lambda: now)
-    guard = Breaker(rest_s=5)
-    assert guard.may_try()
-    assert guard.failed()
-    assert not guard.failed(), "only the first failure is news"
+    guard = CircuitBreaker(cooldown_s=5)
+    assert guard.allows_call()
+    assert guard.record_failure()
+    assert not guard.record_failure(), "only the first failure is news"
 
     now += 4.9
-    assert not guard.may_try()
+    assert not guard.allows_call()
     now += 0.2
-    assert [guard.may_try() for _ in range(3)] == [True, False, False]
+    assert [guard.allows_call() for _ in range(3)] == [True, False, False]
 
-    guard.worked()
-    assert guard.may_try()
-    assert guard.failed()
+    guard.record_success()
+    assert guard.allows_call()
+    assert guard.record_failure()

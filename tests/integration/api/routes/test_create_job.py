@@ -50,14 +50,14 @@ def test_an_address_is_accepted_recorded_and_published(
     assert client.get(response.headers["Location"]).get_json() == document
     job = read_job(sessions, uuid.UUID(document["id"]))
     assert (job.owner_id, job.address, job.lane) == (LOCAL_OWNER, URL, "interactive")
-    assert publisher.look(Lane.INTERACTIVE).length == 1
+    assert publisher.inspect(Lane.INTERACTIVE).length == 1
 
 
 def test_the_bulk_lane_has_its_own_queue(client: FlaskClient, publisher: Publisher) -> None:
     assert client.post("/v1/jobs", json={"url": URL, "lane": "bulk"}).status_code == 202
 
-    assert publisher.look(Lane.BULK).length == 1
-    assert publisher.look(Lane.INTERACTIVE).length == 0
+    assert publisher.inspect(Lane.BULK).length == 1
+    assert publisher.inspect(Lane.INTERACTIVE).length == 0
 
 
 def test_an_upload_is_stored_and_then_a_job_like_others(
@@ -163,7 +163,7 @@ def test_an_idempotency_key_makes_one_job_of_two_requests(client: FlaskClient, p
     assert first.get_json()["id"] == second.get_json()["id"]
     assert "Idempotency-Replayed" not in first.headers
     assert second.headers["Idempotency-Replayed"] == "true"
-    assert publisher.look(Lane.INTERACTIVE).length == 1
+    assert publisher.inspect(Lane.INTERACTIVE).length == 1
 
 
 def test_an_upload_sent_twice_is_one_job(client: FlaskClient) -> None:

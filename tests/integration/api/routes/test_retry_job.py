@@ -54,7 +54,7 @@ def failed_job(
 
 def test_a_failed_job_starts_anew_under_its_id(client: FlaskClient, sessions: Sessions, publisher: Publisher) -> None:
     job_id = failed_job(sessions, publisher)
-    published = publisher.look(Lane.INTERACTIVE).length
+    published = publisher.inspect(Lane.INTERACTIVE).length
 
     response = client.post(f"/v1/jobs/{job_id}/retry")
 
@@ -62,7 +62,7 @@ def test_a_failed_job_starts_anew_under_its_id(client: FlaskClient, sessions: Se
     document = response.get_json()
     assert (document["id"], document["status"], document["error"]) == (str(job_id), "queued", None)
     assert (document["started_at"], document["finished_at"]) == (None, None)
-    assert publisher.look(Lane.INTERACTIVE).length == published + 1
+    assert publisher.inspect(Lane.INTERACTIVE).length == published + 1
     row = read_job(sessions, job_id)
     assert (row.retries, row.crashes, row.attempt) == (0, 0, 1)
     claim = claim_job(sessions, job_id)

@@ -56,7 +56,7 @@ def test_an_endpoint_is_made_read_changed_and_deleted(client: FlaskClient, sessi
 def test_an_endpoint_goes_with_all_that_waits_for_it(
     client: FlaskClient, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(endpoints, "DELETED_AT_ONCE", 2)
+    monkeypatch.setattr(endpoints, "DELETE_BATCH_SIZE", 2)
     endpoint, kept = made(client), made(client)
     for _ in range(5):
         ended_job(sessions)

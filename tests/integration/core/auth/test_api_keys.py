@@ -15,7 +15,7 @@ from sqlalchemy import text, update
 
 from cli.local.postgres import EmbeddedPostgres
 from core.auth import api_keys
-from core.auth.api_keys import KEY, KeyNotMade, Scope
+from core.auth.api_keys import KEY, InvalidKeyRequest, Scope
 from core.db.engine import Sessions, make_engine, migrate
 from core.db.models import ApiKey, Base
 from core.settings import DatabaseSettings, Settings
@@ -104,7 +104,7 @@ def test_the_time_of_the_last_use_is_written_at_most_once_a_minute(sessions: Ses
     assert first
     assert row(sessions, key).last_used_at == first
     with sessions.begin() as session:
-        session.execute(update(ApiKey).values(last_used_at=first - api_keys.TOUCH_EVERY))
+        session.execute(update(ApiKey).values(last_used_at=first - api_keys.LAST_USED_PRECISION))
     check(sessions, key)
     later = row(sessions, key).last_used_at
     assert later
@@ -113,7 +113,7 @@ def test_the_time_of_the_last_use_is_written_at_most_once_a_minute(sessions: Ses
 
 @pytest.mark.parametrize(("owner", "name"), [("../x", "a"), ("", "a"), ("system", "a"), ("a", ""), ("a", "b\n")])
 def test_odd_owners_and_names_are_refused(sessions: Sessions, owner: str, name: str) -> None:
-    with sessions.begin() as session, pytest.raises(KeyNotMade):
+    with sessions.begin() as session, pytest.raises(InvalidKeyRequest):
         api_keys.create(session, owner_id=owner, name=name, scopes=[Scope.READ])
 
 

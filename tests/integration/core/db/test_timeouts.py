@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
 from core.db.engine import make_engine
-from core.db.timeouts import BoundedConnection, OverdueError
+from core.db.timeouts import AnswerTimeout, BoundedConnection
 from core.settings import Settings
 from tests.processes import wait_until
 
@@ -33,13 +33,13 @@ def write_half(engine: Engine) -> None:
 
 
 def test_a_statement_that_takes_too_long_is_given_up_and_canceled(settings: Settings) -> None:
-    engine = make_engine(settings, answer_within_s=0.5)
+    engine = make_engine(settings, answer_timeout_s=0.5)
     started = time.monotonic()
 
     with pytest.raises(OperationalError) as caught, engine.connect() as connection:
         connection.execute(text("SELECT pg_sleep(60)"))
 
-    assert isinstance(caught.value.orig, OverdueError)
+    assert isinstance(caught.value.orig, AnswerTimeout)
     assert caught.value.connection_invalidated
     assert time.monotonic() - started < 3
     url = settings.database.url.get_secret_value()
@@ -50,7 +50,7 @@ def test_a_statement_that_takes_too_long_is_given_up_and_canceled(settings: Sett
 
 
 def test_what_was_written_before_is_not_kept(settings: Settings) -> None:
-    engine = make_engine(settings, answer_within_s=0.5)
+    engine = make_engine(settings, answer_timeout_s=0.5)
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE note (line text)"))
 
@@ -64,7 +64,7 @@ def test_what_was_written_before_is_not_kept(settings: Settings) -> None:
 
 def test_a_listener_hears_on_a_bounded_connection(settings: Settings) -> None:
     class Hasty(BoundedConnection):
-        answer_within_s = 0.3
+        answer_timeout_s = 0.3
 
     with Hasty.connect(settings.database.url.get_secret_value(), autocommit=True) as connection:
         connection.execute("LISTEN nothing")

@@ -10,10 +10,10 @@ import pytest
 import urllib3
 from redis import Redis
 
-from cli.local.server import free_port
 from core.db.engine import Sessions
 from core.settings import DispatcherSettings, Settings
 from tests.image_server import ImageServer
+from tests.ports import free_port
 from tests.processes import running, wait_for_api, wait_until
 from tests.webhook_receiver import Receiver
 from tests.webhook_records import statuses

@@ -29,7 +29,7 @@ from core.settings import Settings, TracingSettings
 from core.states import Lane
 from core.telemetry.metrics import WorkerMetrics
 from core.telemetry.tracing import make_provider
-from dispatcher.webhooks.loop import Deliverer
+from dispatcher.webhooks.loop import DeliveryLoop
 from dispatcher.webhooks.sender import Sender, make_client
 from tests.image_server import ImageServer
 from tests.ports import free_port
@@ -103,7 +103,7 @@ def work(settings: Settings, job_id: uuid.UUID) -> None:
 @contextlib.contextmanager
 def delivering(settings: Settings, sessions: Sessions) -> Iterator[None]:
     client, stopping = make_client(settings), threading.Event()
-    deliverer = Deliverer(settings.webhooks, sessions, Sender(client, settings.webhooks))
+    deliverer = DeliveryLoop(settings.webhooks, sessions, Sender(client, settings.webhooks))
     thread = threading.Thread(target=deliverer.run, args=(stopping,))
     thread.start()
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core.errors import InvalidAddress
-from core.net.urls import Address, redacted
+from core.net.urls import Address, redact_url
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_refused_with_a_sentence(text):
     ],
 )
 def test_redacted_hides_secrets(text, shown):
-    assert redacted(text) == shown
+    assert redact_url(text) == shown
 
 
 def test_redacted_takes_a_parsed_address():
-    assert redacted(Address.parse("https://shop.example/a?sig=1")) == "https://shop.example/a"
+    assert redact_url(Address.parse("https://shop.example/a?sig=1")) == "https://shop.example/a"
