@@ -1,8 +1,8 @@
-"""The state of the queue and of the record as gauges: read every few seconds, by every dispatcher for itself.
+"""Gauges of the queue and the database, which each dispatcher refreshes every few seconds.
 
-What could not be read is told as NaN rather than as it was last: Redis's part while Redis is away, Postgres's part
-while Postgres is, and all of it when the reading hangs. Every statement is bounded: a backlog of a million rows costs a
-few tenths of a second, and nothing may take longer than `STATEMENT_TIMEOUT_MS`.
+Values that cannot be read are NaN instead of stale: those from Redis while Redis is down, those from Postgres while
+Postgres is down, and all of them if a refresh hangs. Every statement is bounded: a backlog of a million rows takes a
+few tenths of a second, and `STATEMENT_TIMEOUT_MS` limits each statement.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ MOST_COUNTED = 1_000_000
 Key = tuple[str, ...]
 Values = dict[Key, float]
 
-# The first entry of `ix_job_waiting` in each lane. One that waits for another try and is not due stands at the moment
-# when it will be: in the future, behind all that wait now.
+# The first entry of `ix_job_waiting` in each lane. Jobs that wait for a retry have the future time of that retry, so
+# they come after all jobs that are due.
 _OLDEST = text("""
     SELECT lane, coalesce(extract(epoch FROM now() - (
         SELECT j.queued_at FROM job j WHERE j.lane = lanes.lane AND j.status = 'queued'
@@ -47,14 +47,14 @@ _OLDEST = text("""
     FROM unnest(CAST(:lanes AS text[])) AS lanes (lane)
 """)
 
-# Entries of `ix_job_queued`, which holds what is queued and nothing else, up to the limit.
+# Entries of `ix_job_queued`, which contains only queued jobs, up to the limit.
 _QUEUED = text("""
     SELECT lane, (SELECT count(*) FROM (
         SELECT FROM job j WHERE j.lane = lanes.lane AND j.status = 'queued' LIMIT :most) counted)
     FROM unnest(CAST(:lanes AS text[])) AS lanes (lane)
 """)
 
-# All of `ix_job_leased`: no more rows than the workers have places.
+# All entries of `ix_job_leased`, at most as many as the workers' threads.
 _PROCESSING = text("SELECT lane, count(*) FROM job WHERE status = 'processing' GROUP BY lane")
 
 # Entries of `ix_webhook_delivery_pending`, up to the limit.
@@ -62,9 +62,8 @@ _PENDING = text("""
     SELECT count(*) FROM (SELECT FROM webhook_delivery WHERE status = 'pending' LIMIT :most) counted
 """)
 
-# The loose index scan of dispatcher/webhooks/delivery_queue.py, which the deliverer makes every second: one look for
-# each endpoint with pending deliveries, at its oldest entry that no dispatcher has in hand (those in hand are a few per
-# endpoint).
+# The loose index scan of dispatcher/webhooks/delivery_queue.py: one look-up per endpoint with pending deliveries, for
+# its oldest delivery that no dispatcher has claimed. An endpoint has only a few claimed deliveries.
 _LAG = text("""
     WITH RECURSIVE waiting AS (
         (SELECT endpoint_id FROM webhook_delivery WHERE status = 'pending' ORDER BY endpoint_id LIMIT 1)
@@ -84,7 +83,8 @@ _LAG = text("""
     WHERE e.is_enabled AND e.failing_since IS NULL
 """)
 
-# The whole table: an owner has at most `max_endpoints`, and a key one one-off row for each host.
+# Reads the whole table, which is small: an owner has at most `max_endpoints` endpoints, and each API key one one-off
+# endpoint per origin.
 _ENDPOINTS = text("""
     SELECT CASE WHEN NOT is_enabled THEN 'disabled' WHEN failing_since IS NULL THEN 'well' ELSE 'failing' END, count(*)
     FROM webhook_endpoint WHERE NOT is_one_off GROUP BY 1
@@ -92,7 +92,10 @@ _ENDPOINTS = text("""
 
 
 class StateGauges:
-    """Call `read()` every `REFRESH_EVERY_S`; scrapes get what was read last, while it is fresh. Thread-safe."""
+    """Serves the values of the last refresh, or NaN if it is stale. Thread-safe.
+
+    Call `refresh` every `REFRESH_EVERY_S`.
+    """
 
     def __init__(
         self,
@@ -104,35 +107,36 @@ class StateGauges:
         self._sessions = sessions
         self._publisher = publisher
         self._clock = clock
-        # By part, replaced as a whole: a scrape never sees half of a reading.
+        # Each part is replaced as a whole, so that a scrape never sees a partial refresh.
         self._parts: dict[str, tuple[float, Mapping[Key, float]]] = {}
         self._was_healthy = True
-        self._offer(metrics)
+        self._register(metrics)
 
-    def read(self) -> None:
-        """Reads both parts. Never raises for a server that is away."""
-        whys = [self._read("queue", self._queue), self._read("record", self._record)]
-        why = "; ".join(filter(None, whys))
+    def refresh(self) -> None:
+        """Reads the values from Redis and Postgres. Does not raise if a server is unavailable."""
+        errors = [self._refresh("queue", self._read_queue), self._refresh("database", self._read_database)]
+        why = "; ".join(filter(None, errors))
         if bool(why) == self._was_healthy:
-            log.warning("readings_failed" if why else "readings_recovered", why=why)
+            log.warning("gauges_failed" if why else "gauges_recovered", why=why)
         self._was_healthy = not why
 
-    def _read(self, part: str, ask: Callable[[], Values]) -> str:
+    def _refresh(self, part: str, read: Callable[[], Values]) -> str:
+        """Returns the error message, or an empty string."""
         try:
-            self._parts[part] = (self._clock(), ask())
+            self._parts[part] = (self._clock(), read())
         except (DBAPIError, PoolTimeout, QueueUnavailable) as error:
             self._parts[part] = (self._clock(), {})
             return str(error)
         return ""
 
-    def _queue(self) -> Values:
+    def _read_queue(self) -> Values:
         values: Values = {}
         for lane in Lane:
             values["depth", lane.value] = self._publisher.inspect(lane).length
             values["in_flight", lane.value] = self._publisher.count_in_flight(lane)
         return values
 
-    def _record(self) -> Values:
+    def _read_database(self) -> Values:
         with self._sessions.begin() as session:
             session.execute(text(f"SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_MS}"))
             return {**_read_jobs(session), **_read_webhooks(session)}
@@ -142,17 +146,17 @@ class StateGauges:
         is_fresh = self._clock() - read_at < STALE_AFTER_S
         return values.get(key, math.nan) if is_fresh else math.nan
 
-    def _offer(self, metrics: DispatcherMetrics) -> None:
+    def _register(self, metrics: DispatcherMetrics) -> None:
         for lane in LANES:
             self._set(metrics.queue_depth.labels(lane), "queue", ("depth", lane))
             self._set(metrics.queue_in_flight.labels(lane), "queue", ("in_flight", lane))
-            self._set(metrics.queue_oldest_seconds.labels(lane), "record", ("oldest", lane))
+            self._set(metrics.queue_oldest_seconds.labels(lane), "database", ("oldest", lane))
             for status in WAITING_STATUSES:
-                self._set(metrics.jobs.labels(lane, status), "record", ("jobs", lane, status))
+                self._set(metrics.jobs.labels(lane, status), "database", ("jobs", lane, status))
         for state in ENDPOINT_STATES:
-            self._set(metrics.webhook_endpoints.labels(state), "record", ("endpoints", state))
-        self._set(metrics.webhook_pending, "record", ("pending",))
-        self._set(metrics.webhook_lag_seconds, "record", ("lag",))
+            self._set(metrics.webhook_endpoints.labels(state), "database", ("endpoints", state))
+        self._set(metrics.webhook_pending, "database", ("pending",))
+        self._set(metrics.webhook_lag_seconds, "database", ("lag",))
 
     def _set(self, gauge: Gauge, part: str, key: Key) -> None:
         gauge.set_function(lambda: self._value(part, key))

@@ -1,7 +1,7 @@
-"""Whether the dispatcher's loops still turn, told to probes by a file.
+"""Liveness of the dispatcher's loops, reported to health probes by a heartbeat file.
 
-A loop is well while it waits, and while its round does not take longer than any round may. Servers that are away make
-no loop unwell: a dispatcher that is started anew would not find them either.
+A loop is healthy while it waits and while its current round stays within its time limit. An unavailable server does not
+make a loop unhealthy, because a restart would not help.
 """
 
 from __future__ import annotations
@@ -18,35 +18,39 @@ MAX_ROUND_S = 60.0
 
 
 class Liveness:
-    """Thread-safe. `longest_s` has the loops whose rounds may take longer than the others'."""
+    """Tracks the rounds of all loops. Thread-safe.
+
+    max_round_s: time limits by loop name, where they differ from `MAX_ROUND_S`.
+    """
 
     def __init__(
         self,
         heartbeat: Heartbeat,
-        longest_s: dict[str, float] | None = None,
+        max_round_s: dict[str, float] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._heartbeat = heartbeat
-        self._longest_s = longest_s or {}
+        self._max_round_s = max_round_s or {}
         self._clock = clock
-        self._began: dict[str, float] = {}
+        self._started_at: dict[str, float] = {}
 
     @contextlib.contextmanager
     def round(self, name: str) -> Iterator[None]:
-        """The loop of that name is busy while the block runs."""
-        self._began[name] = self._clock()
+        """Marks a round of the named loop while the block runs."""
+        self._started_at[name] = self._clock()
         try:
             yield
         finally:
-            self._began.pop(name, None)
+            self._started_at.pop(name, None)
 
     def is_healthy(self) -> bool:
-        """Whether no round takes too long."""
+        """Whether every current round is within its time limit."""
         now = self._clock()
-        return all(now - at < self._longest_s.get(name, MAX_ROUND_S) for name, at in self._began.copy().items())
+        started_at = self._started_at.copy()
+        return all(now - at < self._max_round_s.get(name, MAX_ROUND_S) for name, at in started_at.items())
 
     def run(self, stopping: threading.Event) -> None:
-        """Touches the file while all is well and `stopping` is not set; then takes it away."""
+        """Touches the heartbeat file while all loops are healthy, until `stopping` is set; then removes it."""
         try:
             while not stopping.is_set():
                 if self.is_healthy():

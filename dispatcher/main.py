@@ -1,4 +1,4 @@
-"""The dispatcher process: loops in threads that survive outages of Redis and Postgres and end on SIGTERM or SIGINT."""
+"""The dispatcher process: loops in threads that survive outages of Redis and Postgres and stop on SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ log = get_logger(__name__)
 
 PURGE_EVERY_S = 600.0
 MAX_PURGE_S = 1800.0
-"""Deleting millions of events takes its time; the dispatcher is well all the while."""
+"""Time limit of one purge. Deleting millions of events takes long and is healthy."""
 
 
 def run(settings: Settings) -> int:
-    """Runs until told to stop; answers the exit status: 1 when a loop ended by a fault of ours. Raises StartError."""
+    """Runs until SIGTERM or SIGINT. Returns the exit status, 1 if a loop crashed. Raises StartError."""
     configure_logs(settings, "dispatcher")
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -56,47 +56,47 @@ def _open_loops(
     stopping: threading.Event,
     stack: contextlib.ExitStack,
 ) -> dict[str, Callable[[], None]]:
-    """Makes all that the loops work with; the stack gives it back. Answers what is to run in a thread each."""
+    """Opens the resources of the loops, to be closed by `stack`. Returns the loops by name, each for its own thread."""
     engine, publisher, client = make_engine(settings), Publisher(settings), make_client(settings)
     for close in (engine.dispose, publisher.close, client.close):
         stack.callback(close)
     sessions = make_sessions(engine)
-    liveness = Liveness(Heartbeat(settings.dispatcher.heartbeat_file), {"purge": MAX_PURGE_S})
-    deliverer = DeliveryLoop(settings.webhooks, sessions, Sender(client, settings.webhooks), metrics, liveness)
-    listener = Listener(direct_url(settings), CHANNEL, on_notify=lambda _: deliverer.wake(), on_connect=deliverer.wake)
+    liveness = Liveness(Heartbeat(settings.dispatcher.heartbeat_file), {"retention": MAX_PURGE_S})
+    delivery = DeliveryLoop(settings.webhooks, sessions, Sender(client, settings.webhooks), metrics, liveness)
+    listener = Listener(direct_url(settings), CHANNEL, on_notify=lambda _: delivery.wake(), on_connect=delivery.wake)
     stack.callback(listener.close)
     listener.start()
     sweeper = Sweeper(settings, sessions, publisher, metrics=metrics)
     log.info("dispatcher_started", sweep_every_s=settings.dispatcher.sweep_every_s)
 
-    def again(step: Callable[[], object], every_s: float, name: str) -> Callable[[], None]:
-        return lambda: loop(step, stopping, every_s, name, liveness)
+    def repeating(step: Callable[[], object], every_s: float, name: str) -> Callable[[], None]:
+        return lambda: repeat(step, stopping, every_s, name, liveness)
 
     loops: dict[str, Callable[[], None]] = {
-        "sweeper": again(sweeper.sweep, settings.dispatcher.sweep_every_s, "sweep"),
-        "purger": again(lambda: purge(sessions, settings.webhooks), PURGE_EVERY_S, "purge"),
-        "deliverer": lambda: deliverer.run(stopping),
+        "sweep": repeating(sweeper.sweep, settings.dispatcher.sweep_every_s, "sweep"),
+        "retention": repeating(lambda: purge(sessions, settings.webhooks), PURGE_EVERY_S, "retention"),
+        "delivery": lambda: delivery.run(stopping),
         "liveness": lambda: liveness.run(stopping),
     }
     if settings.metrics.port is not None:
-        readings = StateGauges(metrics, sessions, publisher)
-        loops["readings"] = again(readings.read, REFRESH_EVERY_S, "readings")
+        gauges = StateGauges(metrics, sessions, publisher)
+        loops["gauges"] = repeating(gauges.refresh, REFRESH_EVERY_S, "gauges")
     return loops
 
 
 def _run_all(stopping: threading.Event, loops: dict[str, Callable[[], None]]) -> bool:
-    """Runs each in a thread until all have ended. One that crashes ends the others, and True is answered."""
+    """Runs each loop in a thread until all have ended. A crash of one stops the others. Returns whether one crashed."""
     crashed = threading.Event()
 
-    def keep(name: str, run_loop: Callable[[], None]) -> None:
+    def guarded(name: str, run_loop: Callable[[], None]) -> None:
         try:
             run_loop()
-        except Exception:  # whatever starts this process starts it anew; half a dispatcher would go unnoticed
+        except Exception:  # exit, so that the supervisor restarts the process; a missing loop would go unnoticed
             log.exception("loop_crashed", loop=name)
             crashed.set()
             stopping.set()
 
-    threads = [threading.Thread(target=keep, args=each, name=each[0]) for each in loops.items()]
+    threads = [threading.Thread(target=guarded, args=each, name=each[0]) for each in loops.items()]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -104,10 +104,10 @@ def _run_all(stopping: threading.Event, loops: dict[str, Callable[[], None]]) ->
     return crashed.is_set()
 
 
-def loop(
+def repeat(
     step: Callable[[], object], stopping: threading.Event, every_s: float, name: str, liveness: Liveness | None = None
 ) -> None:
-    """Does `step` until `stopping` is set. A server that is away is told once, and tried again at the next round."""
+    """Repeats `step` until `stopping` is set. Logs an unavailable server once and retries in the next round."""
     was_healthy = True
     while not stopping.is_set():
         try:

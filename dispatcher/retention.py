@@ -1,5 +1,4 @@
-"""Deletes what has been kept long enough: webhook events with their deliveries and the log of their attempts, and the
-addresses of single jobs that nothing is on its way to any more."""
+"""Retention: deletes old webhook events with their deliveries and attempts, and unused one-off endpoints."""
 
 from __future__ import annotations
 
@@ -17,17 +16,17 @@ from core.telemetry.logs import get_logger
 log = get_logger(__name__)
 
 BATCH_SIZE = 1000
-"""Events per transaction, so that no row is held for long."""
+"""Rows per transaction, so that no row is locked for long."""
 
 
 def purge(sessions: Sessions, settings: WebhookSettings) -> None:
-    """All of it: events first, since it is they that keep one-off endpoints."""
+    """Deletes old events, and then one-off endpoints, which can be deleted only without deliveries."""
     purge_events(sessions, settings)
     purge_one_off_endpoints(sessions, settings)
 
 
 def purge_events(sessions: Sessions, settings: WebhookSettings) -> int:
-    """Deletes all events older than `keep_days`, waiting ones too; answers how many."""
+    """Deletes all events older than `keep_days`, including pending ones. Returns their number."""
     old = select(WebhookEvent.id).where(WebhookEvent.created_at < _kept_since(settings))
     batch = old.limit(BATCH_SIZE).with_for_update(skip_locked=True)
     deleted = 0
@@ -44,16 +43,16 @@ def purge_events(sessions: Sessions, settings: WebhookSettings) -> int:
 
 
 def purge_one_off_endpoints(sessions: Sessions, settings: WebhookSettings) -> int:
-    """Deletes those older than `keep_days` without any delivery; answers how many.
+    """Deletes one-off endpoints without deliveries that are older than `keep_days`. Returns their number.
 
-    A caller may name a new address with each job, so they would grow without end.
+    Each job may have a new webhook URL, so without this the table would grow without limit.
     """
     deleted = 0
     while True:
         with sessions.begin() as session:
             found = _lock_unused(session, settings)
-            # Looked at once more, now that they are locked: a delivery may have come in between. From here on none
-            # can, since it would need the row (`_one_off` in core/webhooks/events.py takes a share of it).
+            # Checked again under the lock, because a delivery may have been inserted in between. From here on none can
+            # be: that needs a share lock on the endpoint (`_one_off_endpoint` in core/webhooks/events.py).
             unused = select(WebhookEndpoint.id).where(WebhookEndpoint.id.in_(found), _has_no_delivery())
             gone = session.scalars(
                 delete(WebhookEndpoint).where(WebhookEndpoint.id.in_(unused)).returning(WebhookEndpoint.id)

@@ -1,8 +1,9 @@
-"""The sweeper: publishes again what the queue lost, and takes back what dead workers held.
+"""The sweeper: publishes jobs again whose message was lost, and recovers jobs of dead workers.
 
-A queued job is lost when its message was published more than `lost_after_s` before the message now at the list's tail
-(the list is first in, first out, so ours must have left it), or when the list has been empty that long. A healthy
-backlog, however old, is therefore never multiplied. An advisory lock lets only one dispatcher sweep at a time.
+A queued job counts as lost if its message was published more than `lost_after_s` before the oldest message in the list
+(the list is first in, first out, so the job's message must have left it), or if the list has been empty for that long.
+A healthy backlog is therefore never published twice, however old it is. An advisory lock lets only one dispatcher sweep
+at a time.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ SWEEP_LOCK = 4_711_002
 
 @dataclasses.dataclass(frozen=True)
 class SweepResult:
-    """What one sweep did."""
+    """The numbers of jobs that one sweep requeued, failed as poison, and published."""
 
     requeued: int = 0
     poisoned: int = 0
@@ -42,7 +43,7 @@ class SweepResult:
 
 
 class Sweeper:
-    """Call `sweep()` again and again. Remembers only since when each lane's list has been empty."""
+    """Call `sweep` regularly. Its only state is how long each lane's list has been empty, and a grace period."""
 
     def __init__(
         self,
@@ -58,18 +59,22 @@ class Sweeper:
         self._publisher = publisher
         self._clock = clock
         self._empty_since: dict[Lane, float] = {}
-        self._lenient_until = -math.inf
+        self._grace_until = -math.inf
 
     def sweep(self) -> SweepResult | None:
-        """Runs one round; None if another dispatcher holds the lock. Raises QueueUnavailable after freeing leases."""
+        """Runs one sweep. Returns None if another dispatcher holds the lock.
+
+        Raises QueueUnavailable if the queue fails; expired leases have been freed by then.
+        """
         outcome = "failed"
         try:
             swept = self._sweep()
             outcome = "skipped" if swept is None else "ok"
             return swept
         except DBAPIError:
-            # While Postgres was away nobody could renew a lease: workers get the time to do it before we judge them.
-            self._lenient_until = self._clock() + self._settings.jobs.lease_s
+            # While Postgres was down, workers could not renew their leases. They get time to do so before leases are
+            # freed again.
+            self._grace_until = self._clock() + self._settings.jobs.lease_s
             raise
         finally:
             self._metrics.sweeps.labels(outcome).inc()
@@ -78,17 +83,17 @@ class Sweeper:
         with self._sessions.begin() as session:
             if not _lock(session):
                 return None
-            requeued, poisoned = self._free(session)
+            requeued, poisoned = self._free_expired(session)
         self._metrics.jobs_expired.inc(requeued + poisoned)
         self._metrics.jobs_poisoned.inc(poisoned)
         published = sum(self._publish_lost(lane) for lane in Lane)
         swept = SweepResult(requeued, poisoned, published)
         if swept != SweepResult():
-            log.info("swept", **dataclasses.asdict(swept))
+            log.info("sweep_finished", **dataclasses.asdict(swept))
         return swept
 
-    def _free(self, session: Session) -> tuple[int, int]:
-        if self._clock() < self._lenient_until:
+    def _free_expired(self, session: Session) -> tuple[int, int]:
+        if self._clock() < self._grace_until:
             return 0, 0
         return free_expired(session, self._settings.jobs.max_crashes, self._settings.dispatcher.sweep_limit)
 
@@ -98,28 +103,30 @@ class Sweeper:
         with self._sessions.begin() as session:
             if not _lock(session):
                 return 0
-            lost, sent_before = self._take_lost(session, lane, state, published_at)
-        # After the commit: a claim passes over rows that are locked, so a worker that had the message before would drop
-        # it and leave the job to the next look for lost ones. Should we die here, that look makes it good.
+            lost, sent_before = self._mark_lost(session, lane, state, published_at)
+        # Published after the commit: claims skip locked rows, so a worker with an early message would drop it. If this
+        # process dies here, a later sweep finds the jobs again.
         try:
             self._publisher.publish(lost, lane, published_at)
         except QueueUnavailable:
-            self._give_back(lost, published_at)
+            self._mark_unpublished(lost, published_at)
             raise
         self._metrics.jobs_republished.inc(sent_before)
         return len(lost)
 
-    def _give_back(self, job_ids: list[uuid.UUID], published_at: dt.datetime) -> None:
-        """Makes them unsent: the queue did not take them."""
+    def _mark_unpublished(self, job_ids: list[uuid.UUID], published_at: dt.datetime) -> None:
+        """Resets `published_at` of jobs that could not be published."""
         still_ours = and_(Job.id.in_(job_ids), Job.status == Status.QUEUED, Job.published_at == published_at)
         with self._sessions.begin() as session:
             session.execute(update(Job).where(still_ours).values(published_at=None))
 
-    def _take_lost(
+    def _mark_lost(
         self, session: Session, lane: Lane, state: QueueState, published_at: dt.datetime
     ) -> tuple[list[uuid.UUID], int]:
-        """The jobs to be sent, and how many of them had been sent before; the others are retries that have come due,
-        or what the queue did not take."""
+        """Marks the jobs to publish as published. Returns them, and how many of them had been published before.
+
+        The others are retries that have become due, or jobs that could not be published before.
+        """
         is_due = or_(Job.next_attempt_at.is_(None), Job.next_attempt_at <= func.now())
         never_sent = and_(Job.published_at.is_(None), is_due)
         lost = (
@@ -138,14 +145,14 @@ class Sweeper:
         return job_ids, sum(row.published_at is not None for row in rows)
 
     def _is_lost(self, lane: Lane, state: QueueState) -> list[ColumnElement[bool]]:
-        patience = dt.timedelta(seconds=self._settings.dispatcher.lost_after_s)
+        margin = dt.timedelta(seconds=self._settings.dispatcher.lost_after_s)
         if state.oldest_published_at is not None:
             self._empty_since.pop(lane, None)
-            return [Job.published_at < state.oldest_published_at - patience]
+            return [Job.published_at < state.oldest_published_at - margin]
         empty_for_s = self._clock() - self._empty_since.setdefault(lane, self._clock())
         if empty_for_s < self._settings.dispatcher.lost_after_s:
             return []
-        return [Job.published_at < dt.datetime.now(dt.UTC) - patience]
+        return [Job.published_at < dt.datetime.now(dt.UTC) - margin]
 
 
 def _lock(session: Session) -> bool:

@@ -1,4 +1,4 @@
-"""Webhooks as rows: endpoints and their secrets, events, deliveries, and every attempt at one.
+"""Webhooks in the database: endpoints, secrets, events, deliveries and attempts.
 
 `dispatcher/` sends them. Terms and wire format follow https://www.standardwebhooks.com: each event becomes one delivery
 per subscribed endpoint, and a delivery is attempted until it succeeds or its schedule ends.

@@ -1,4 +1,4 @@
-"""The log: deliveries and attempts as lists, and what is sent again because somebody asked for it."""
+"""Lists of deliveries and attempts, and replays on request."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from core.webhooks.serializers import serialize_attempt, serialize_delivery
 
 @dataclasses.dataclass(frozen=True)
 class Page:
-    """One page of a list, newest first. `next_cursor` is None on the last one."""
+    """One page of a list, newest first. `next_cursor` is None on the last page."""
 
     items: list[dict[str, Any]]
     next_cursor: str | None
@@ -44,7 +44,7 @@ def list_deliveries(
     job_id: uuid.UUID | None = None,
     status: DeliveryStatus | None = None,
 ) -> Page:
-    """The owner's deliveries, newest first, one-off addresses' too. Raises InvalidCursor."""
+    """Returns the owner's deliveries, newest first, including those to one-off addresses. Raises InvalidCursor."""
     conditions: list[ColumnElement[bool]] = [WebhookDelivery.owner_id == owner_id]
     if endpoint_id is not None:
         conditions.append(WebhookDelivery.endpoint_id == endpoint_id)
@@ -65,7 +65,11 @@ def list_deliveries(
 def list_attempts(
     session: Session, endpoint: WebhookEndpoint, *, limit: int, before: int | None = None, after: int | None = None
 ) -> Page:
-    """An endpoint's attempts, newest first, older than the id `before`; or, oldest first, newer than `after`."""
+    """Returns the endpoint's attempts.
+
+    before: only attempts with a smaller id. Newest first, which is also the order without `before` and `after`.
+    after: only attempts with a larger id. Oldest first.
+    """
     query = _with_delivery().where(WebhookAttempt.endpoint_id == endpoint.id)
     if before is not None:
         query = query.where(WebhookAttempt.id < before)
@@ -78,7 +82,7 @@ def list_attempts(
 
 
 def get_delivery(session: Session, owner_id: str, delivery_id: uuid.UUID) -> dict[str, Any]:
-    """The owner's delivery with all its attempts and the body that is sent. Raises DeliveryNotFound."""
+    """Returns the owner's delivery with its attempts and its body. Raises DeliveryNotFound."""
     row = session.execute(
         _with_events().where(WebhookDelivery.id == delivery_id, WebhookDelivery.owner_id == owner_id)
     ).one_or_none()
@@ -95,7 +99,7 @@ def get_delivery(session: Session, owner_id: str, delivery_id: uuid.UUID) -> dic
 
 
 def replay(session: Session, owner_id: str, delivery_id: uuid.UUID) -> None:
-    """Sends the delivery again, from the schedule's start. Raises DeliveryNotFound, EndpointDisabled."""
+    """Restarts the delivery at the beginning of its schedule. Raises DeliveryNotFound, EndpointDisabled."""
     found = session.execute(
         select(WebhookDelivery.id, WebhookEndpoint.is_enabled)
         .join(WebhookEndpoint, WebhookEndpoint.id == WebhookDelivery.endpoint_id)
@@ -105,13 +109,16 @@ def replay(session: Session, owner_id: str, delivery_id: uuid.UUID) -> None:
         raise DeliveryNotFound("no such delivery; check the id")
     if not found[1]:
         raise EndpointDisabled("the endpoint is disabled; enable it first")
-    _start_again(session, [WebhookDelivery.id == delivery_id])
+    _reschedule(session, [WebhookDelivery.id == delivery_id])
 
 
 def replay_failed(
     session: Session, owner_id: str, endpoint_id: uuid.UUID, *, since: dt.datetime, until: dt.datetime | None
 ) -> int:
-    """Sends again what failed of the events from `since` up to `until`; answers how many. Raises EndpointDisabled."""
+    """Restarts the failed deliveries created from `since` until before `until`. Returns their number.
+
+    Raises EndpointNotFound, EndpointDisabled.
+    """
     endpoint = endpoints.get(session, owner_id, endpoint_id)
     if not endpoint.is_enabled:
         raise EndpointDisabled("the endpoint is disabled; enable it first")
@@ -122,10 +129,10 @@ def replay_failed(
     ]
     if until is not None:
         conditions.append(WebhookDelivery.created_at < until)
-    return _start_again(session, conditions)
+    return _reschedule(session, conditions)
 
 
-def _start_again(session: Session, conditions: Sequence[ColumnElement[bool]]) -> int:
+def _reschedule(session: Session, conditions: Sequence[ColumnElement[bool]]) -> int:
     statement = (
         update(WebhookDelivery)
         .where(*conditions)

@@ -1,4 +1,4 @@
-"""An owner's endpoints: made, changed, deleted; and whether an address may be one."""
+"""An owner's endpoints: create, read, change and delete, and validation of their URLs."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ DELETE_BATCH_SIZE = 1000
 
 @dataclasses.dataclass(frozen=True)
 class Backlog:
-    """What waits for an endpoint: how many deliveries, and the age of the oldest in seconds."""
+    """The pending deliveries of an endpoint: their number, and the age of the oldest in seconds."""
 
     waiting: int
     oldest_s: float | None
 
 
 def validate_url(url: str, guard: Guard) -> str:
-    """The address as it will be asked. Raises InvalidAddress for one that may not be, now or ever."""
+    """Returns the URL in its normal form. Raises InvalidAddress if it is not valid or may not be requested."""
     address = Address.parse(url)
     if address.scheme not in DEFAULT_PORTS:
-        raise InvalidAddress("An endpoint has an https or http address.")
+        raise InvalidAddress("The URL of an endpoint must start with https or http.")
     try:
         guard.approve(address)
     except FetchBlocked:
         raise InvalidAddress(
-            "Events may not be sent to this address: it does not lead to a usual web port of a host on the internet."
+            "Events may not be sent to this address: use a standard web port of a host on the public internet."
         ) from None
     except FetchFailed as error:
         raise InvalidAddress(error.message) from None
@@ -70,9 +70,9 @@ def create(
     is_enabled: bool = True,
     limit: int,
 ) -> WebhookEndpoint:
-    """A new endpoint with a secret of its own; `event_types` empty = all. Raises TooManyEndpoints."""
+    """Creates an endpoint with a new secret. Empty `event_types` subscribe to all. Raises TooManyEndpoints."""
     if len(list_all(session, owner_id)) >= limit:
-        raise TooManyEndpoints(f"you have {limit} endpoints, and no more are taken; delete one that is not used")
+        raise TooManyEndpoints(f"you may have at most {limit} endpoints; delete one that is not used")
     endpoint = WebhookEndpoint(
         id=uuid.uuid4(),
         owner_id=owner_id,
@@ -90,7 +90,7 @@ def create(
 
 
 def get(session: Session, owner_id: str, endpoint_id: uuid.UUID) -> WebhookEndpoint:
-    """Raises EndpointNotFound, also for another owner's endpoint."""
+    """Returns the endpoint. Raises EndpointNotFound, also for an endpoint of another owner."""
     endpoint = session.scalars(select(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id, _is_of(owner_id)))
     if (row := endpoint.one_or_none()) is None:
         raise EndpointNotFound("no such endpoint; check the id")
@@ -98,13 +98,13 @@ def get(session: Session, owner_id: str, endpoint_id: uuid.UUID) -> WebhookEndpo
 
 
 def list_all(session: Session, owner_id: str) -> Sequence[WebhookEndpoint]:
-    """The owner's endpoints, oldest first. There are few: see ENRICH_WEBHOOKS__MAX_ENDPOINTS."""
+    """Returns all endpoints of the owner, oldest first, at most ENRICH_WEBHOOKS__MAX_ENDPOINTS."""
     query = select(WebhookEndpoint).where(_is_of(owner_id))
     return session.scalars(query.order_by(WebhookEndpoint.created_at, WebhookEndpoint.id)).all()
 
 
 def change(session: Session, owner_id: str, endpoint_id: uuid.UUID, changes: dict[str, Any]) -> WebhookEndpoint:
-    """Sets the columns in `changes`. Enabling forgets all failures, and what waits is sent now."""
+    """Sets the columns in `changes`. Enabling an endpoint resets its failures and makes pending deliveries due."""
     endpoint = get(session, owner_id, endpoint_id)
     was_enabled = endpoint.is_enabled
     for name, value in changes.items():
@@ -123,13 +123,13 @@ def change(session: Session, owner_id: str, endpoint_id: uuid.UUID, changes: dic
 
 
 def reset_failures(endpoint: WebhookEndpoint) -> None:
-    """The endpoint counts as well again."""
+    """Marks the endpoint as healthy."""
     endpoint.failures = 0
     endpoint.failing_since = endpoint.rest_until = endpoint.probe_at = None
 
 
 def release_pending(session: Session, endpoint_ids: Sequence[uuid.UUID]) -> None:
-    """Makes all that waits for these endpoints due now, oldest first."""
+    """Makes all pending deliveries of these endpoints due now, oldest first."""
     session.execute(
         update(WebhookDelivery)
         .where(
@@ -137,7 +137,7 @@ def release_pending(session: Session, endpoint_ids: Sequence[uuid.UUID]) -> None
             WebhookDelivery.status == DeliveryStatus.PENDING,
             WebhookDelivery.next_attempt_at > func.now(),
         )
-        # A time in the past, and each its own: their order stays.
+        # Distinct times in the past keep their order.
         .values(next_attempt_at=WebhookDelivery.created_at)
         .execution_options(synchronize_session=False)
     )
@@ -145,12 +145,12 @@ def release_pending(session: Session, endpoint_ids: Sequence[uuid.UUID]) -> None
 
 
 def delete(sessions: Sessions, owner_id: str, endpoint_id: uuid.UUID) -> None:
-    """Deletes it with its deliveries, their log and its secret. One that was cut short can be done again.
+    """Deletes the endpoint with its deliveries, attempts and secret. After an interruption it can be called again.
 
-    A few deliveries at a time: jobs that end meanwhile wait for the endpoint's row, and they are not to wait for long.
+    Deliveries are deleted in small batches, because jobs that finish in the meantime wait for a lock on the endpoint.
     """
     with sessions.begin() as session:
-        get(session, owner_id, endpoint_id).is_enabled = False  # nothing more comes
+        get(session, owner_id, endpoint_id).is_enabled = False  # prevents new deliveries
     some = select(WebhookDelivery.id).where(WebhookDelivery.endpoint_id == endpoint_id).limit(DELETE_BATCH_SIZE)
     while True:
         with sessions.begin() as session:
@@ -168,7 +168,7 @@ def delete(sessions: Sessions, owner_id: str, endpoint_id: uuid.UUID) -> None:
 
 
 def backlogs(session: Session, endpoint_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Backlog]:
-    """What waits for each of the endpoints."""
+    """Returns the backlog of each endpoint."""
     age = func.extract("epoch", func.now() - func.min(WebhookDelivery.created_at))
     rows = session.execute(
         select(WebhookDelivery.endpoint_id, func.count(), case((func.count() > 0, age)))

@@ -1,4 +1,4 @@
-"""Writing events: in the transaction of what happened, so that there is never one without the other."""
+"""Creation of events, in the same transaction as the change that they announce."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from core.states import Status
 from core.webhooks import secrets
 
 CHANNEL = "enrich_webhook"
-"""NOTIFY channel on which the dispatcher is told that something is due."""
+"""NOTIFY channel that wakes the dispatcher when a delivery may be due."""
 
 MAX_BODY_BYTES = 20_000
-"""Beyond it the event only says where to read the job: receivers and their proxies have limits."""
+"""Receivers and their proxies limit body sizes. A larger event contains only a summary and a link to the job."""
 
-ENDED = {
+EVENT_TYPES = {
     Status.SUCCEEDED: EventType.JOB_SUCCEEDED,
     Status.FAILED: EventType.JOB_FAILED,
     Status.CANCELED: EventType.JOB_CANCELED,
@@ -38,25 +38,30 @@ ENDED = {
 
 
 def is_watched() -> ColumnElement[bool]:
-    """Whether anybody wants to hear of a row of `job`; for the RETURNING of what ends it, which saves a round trip."""
-    wants = and_(
+    """Returns an SQL condition: whether a row of `job` has a webhook URL or its owner has an enabled endpoint.
+
+    For the RETURNING clause of the statement that ends the job, which saves a round trip.
+    """
+    is_enabled_endpoint = and_(
         WebhookEndpoint.owner_id == Job.owner_id,
         WebhookEndpoint.is_enabled.is_(True),
         WebhookEndpoint.is_one_off.is_(False),
     )
-    return or_(Job.webhook_url.is_not(None), exists(WebhookEndpoint.id).where(wants).correlate(Job))
+    return or_(Job.webhook_url.is_not(None), exists(WebhookEndpoint.id).where(is_enabled_endpoint).correlate(Job))
 
 
 def job_ended(session: Session, job_id: uuid.UUID) -> None:
-    """Tells every endpoint that wants it of a job that has ended in this transaction."""
+    """Creates the event of a job that ended in this transaction, with a delivery for each subscribed endpoint."""
     row = session.execute(select_jobs().where(Job.id == job_id).execution_options(populate_existing=True)).one()
     job: Job = row[0]
-    event_type = ENDED[Status(job.status)]
+    event_type = EVENT_TYPES[Status(job.status)]
     targets: list[tuple[uuid.UUID, str | None]] = [
         (endpoint_id, None) for endpoint_id in _subscribers(session, job.owner_id, event_type)
     ]
     if job.webhook_url is not None:
-        targets.append((_one_off(session, job.owner_id, job.webhook_key_id or "", job.webhook_url), job.webhook_url))
+        targets.append(
+            (_one_off_endpoint(session, job.owner_id, job.webhook_key_id or "", job.webhook_url), job.webhook_url)
+        )
     if targets:
         moment = job.finished_at or dt.datetime.now(dt.UTC)
         body = event_body(event_type, moment, serialize_job(job, row[1], row[2]))
@@ -64,7 +69,7 @@ def job_ended(session: Session, job_id: uuid.UUID) -> None:
 
 
 def create_test_event(session: Session, endpoint: WebhookEndpoint) -> uuid.UUID:
-    """An event for this endpoint alone; answers its delivery's id."""
+    """Creates a test event for this endpoint only. Returns the id of its delivery."""
     words = "This is a test. If its signature verifies, your endpoint is ready."
     body = event_body(
         EventType.ENDPOINT_TEST, dt.datetime.now(dt.UTC), {"endpoint_id": str(endpoint.id), "message": words}
@@ -73,7 +78,7 @@ def create_test_event(session: Session, endpoint: WebhookEndpoint) -> uuid.UUID:
 
 
 def event_body(event_type: EventType, moment: dt.datetime, data: dict[str, Any]) -> str:
-    """The JSON that is sent: `{type, timestamp, data}`. Too large a job is cut to what names it and a link."""
+    """Returns the body: `{type, timestamp, data}` as JSON. A job that is too large is cut to a summary and a link."""
     body = _dump(event_type, moment, data)
     if len(body.encode()) <= MAX_BODY_BYTES:
         return body
@@ -94,7 +99,10 @@ def record(
     targets: Sequence[tuple[uuid.UUID, str | None]],
     job_id: uuid.UUID | None = None,
 ) -> list[uuid.UUID]:
-    """Writes the event and a delivery for each target (endpoint, full address of a one-off); answers the deliveries."""
+    """Inserts an event and its deliveries. Returns the ids of the deliveries.
+
+    targets: (endpoint id, full URL of a one-off address or None), one for each delivery.
+    """
     event_id = uuid.uuid4()
     event = {"id": event_id, "owner_id": owner_id, "type": event_type, "job_id": job_id, "body": body}
     session.execute(insert(WebhookEvent), event)
@@ -108,12 +116,12 @@ def record(
 
 
 def wake_dispatcher(session: Session) -> None:
-    """Says, once this transaction is committed, that something may be due."""
+    """Wakes the dispatcher when this transaction is committed."""
     session.execute(select(func.pg_notify(CHANNEL, "")))
 
 
 def _subscribers(session: Session, owner_id: str, event_type: EventType) -> Iterable[uuid.UUID]:
-    # A share of the rows, as the deliveries' foreign keys will take: one of them may be about to be deleted.
+    # Takes the same share locks as the foreign keys of the deliveries, because an endpoint may be about to be deleted.
     rows = session.execute(
         select(WebhookEndpoint.id, WebhookEndpoint.event_types)
         .where(
@@ -127,15 +135,15 @@ def _subscribers(session: Session, owner_id: str, event_type: EventType) -> Iter
     return [endpoint_id for endpoint_id, wanted in rows if not wanted or event_type in wanted]
 
 
-def _one_off(session: Session, owner_id: str, key_id: str, url: str) -> uuid.UUID:
-    """The endpoint that stands for the address's origin and the key that named it."""
+def _one_off_endpoint(session: Session, owner_id: str, key_id: str, url: str) -> uuid.UUID:
+    """Returns the id of the endpoint for the URL's origin and this API key. Inserts it if it is new."""
     address = Address.parse(url)
     origin = f"{address.scheme}://{address.netloc}"
     secret_id = secrets.default_id(session, owner_id, key_id)
     known = select(WebhookEndpoint.id).where(
         WebhookEndpoint.secret_id == secret_id, WebhookEndpoint.url == origin, WebhookEndpoint.is_one_off.is_(True)
     )
-    # A share of the row, as the delivery's foreign key will take: the dispatcher's purger may be about to delete it.
+    # Takes the same share lock as the foreign key of the delivery, because the dispatcher may be about to delete it.
     known = known.with_for_update(read=True, key_share=True)
     if (found := session.scalar(known)) is not None:
         return found

@@ -1,4 +1,4 @@
-"""A receiver's secrets in the record: an endpoint's own, a key's default, and their rotation."""
+"""Signing secrets in the database: those of endpoints, the default of each API key, and their rotation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from core.webhooks.signing import new_secret
 
 @dataclasses.dataclass(frozen=True)
 class Secrets:
-    """What verifies now: `current`, and until `previous_until` also `previous`."""
+    """The valid secrets: `current`, and `previous` until `previous_until`."""
 
     current: str
     previous: str | None = None
@@ -24,7 +24,7 @@ class Secrets:
 
 
 def make(session: Session, owner_id: str) -> WebhookSecret:
-    """A new endpoint's own secret."""
+    """Creates a secret for a new endpoint."""
     row = WebhookSecret(id=uuid.uuid4(), owner_id=owner_id, current=new_secret())
     session.add(row)
     session.flush()
@@ -32,7 +32,7 @@ def make(session: Session, owner_id: str) -> WebhookSecret:
 
 
 def default_id(session: Session, owner_id: str, key_id: str) -> uuid.UUID:
-    """The id of the secret that one-off addresses of this key are signed with; made when first asked for."""
+    """Returns the id of the API key's secret for one-off addresses. Creates the secret at the first call."""
     known = select(WebhookSecret.id).where(WebhookSecret.owner_id == owner_id, WebhookSecret.key_id == key_id)
     if (found := session.scalar(known)) is not None:
         return found
@@ -42,7 +42,7 @@ def default_id(session: Session, owner_id: str, key_id: str) -> uuid.UUID:
 
 
 def read(session: Session, secret_id: uuid.UUID) -> Secrets:
-    """The secrets that are valid now."""
+    """Returns the secrets that are valid now."""
     is_valid = WebhookSecret.previous_until > func.now()
     row = session.execute(
         select(
@@ -55,7 +55,7 @@ def read(session: Session, secret_id: uuid.UUID) -> Secrets:
 
 
 def rotate(session: Session, secret_id: uuid.UUID, overlap_s: float) -> Secrets:
-    """A new secret; the one before it stays valid for `overlap_s` seconds, one from before that does not."""
+    """Creates a new secret. The current one stays valid for `overlap_s` seconds; an older one becomes invalid."""
     overlap = cast(literal(dt.timedelta(seconds=overlap_s)), Interval)
     session.execute(
         update(WebhookSecret)

@@ -1,4 +1,4 @@
-"""Endpoints, deliveries and attempts as JSON. Query strings of addresses are used and never shown."""
+"""The JSON forms of endpoints, secrets, deliveries and attempts. URLs are shown without their query strings."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from core.webhooks.secrets import Secrets
 
 
 def event_id(row_id: uuid.UUID) -> str:
-    """The event's id as receivers see it: `webhook-id`, the same in every repetition."""
+    """Returns the event's id as sent in `webhook-id`. It is the same in every attempt."""
     return f"evt_{row_id.hex}"
 
 
 def serialize_endpoint(endpoint: WebhookEndpoint, backlog: Backlog) -> dict[str, Any]:
-    """The endpoint as its owner sees it: without its secret."""
+    """Returns the endpoint as JSON, without its secret."""
     return {
         "id": str(endpoint.id),
         "url": redact_url(endpoint.url),
@@ -46,7 +46,7 @@ def serialize_endpoint(endpoint: WebhookEndpoint, backlog: Backlog) -> dict[str,
 
 
 def serialize_secrets(secrets: Secrets) -> dict[str, Any]:
-    """What a receiver verifies with."""
+    """Returns the secrets as JSON."""
     return {
         "secret": secrets.current,
         "previous_secret": secrets.previous,
@@ -55,7 +55,7 @@ def serialize_secrets(secrets: Secrets) -> dict[str, Any]:
 
 
 def serialize_delivery(delivery: WebhookDelivery, event: WebhookEvent, endpoint: WebhookEndpoint) -> dict[str, Any]:
-    """One event's way to one endpoint. A one-off address has no endpoint that could be read."""
+    """Returns the delivery as JSON. `endpoint_id` is null for a one-off address, whose endpoint is internal."""
     is_pending = delivery.status == DeliveryStatus.PENDING
     return {
         "id": str(delivery.id),
@@ -77,7 +77,7 @@ def _next_attempt(delivery: WebhookDelivery, endpoint: WebhookEndpoint) -> dt.da
 
 
 def serialize_attempt(attempt: WebhookAttempt, delivery: WebhookDelivery, event: WebhookEvent) -> dict[str, Any]:
-    """One request. `error` says why there is no `status_code`; `answer` is the beginning of the answer's body."""
+    """Returns the attempt as JSON. `error` is set if there was no response; `answer` is an excerpt of its body."""
     return {
         "id": attempt.id,
         "delivery_id": str(delivery.id),

@@ -1,4 +1,4 @@
-"""Secrets and signatures after Standard Webhooks (https://github.com/standard-webhooks/standard-webhooks)."""
+"""Secrets and signatures as specified by Standard Webhooks (https://github.com/standard-webhooks/standard-webhooks)."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import secrets
 
 from standardwebhooks import Webhook
 
-SECRET_PREFIX = "whsec_"  # noqa: S105 - names the kind of secret, is none
+SECRET_PREFIX = "whsec_"  # noqa: S105 - a prefix, not a secret
 SECRET_BYTES = 32
 
 
 def new_secret() -> str:
-    """A fresh secret: `whsec_` and 256 random bits as base64, as every verifier takes it."""
+    """Returns a new secret: `whsec_` and 256 random bits in base64, the format that all verifiers accept."""
     return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
 
 
 def signed_headers(
     event_id: str, body: str, valid_secrets: list[str], now: dt.datetime | None = None
 ) -> dict[str, str]:
-    """The three headers of a request; one signature for each secret, so that receivers may change theirs in peace.
+    """Returns the three headers of a request. There is one signature per valid secret, so that secrets can rotate.
 
-    now: when the attempt is made, any aware moment. Verifiers refuse what is more than five minutes off.
+    now: the time of the attempt, as an aware datetime. Verifiers reject timestamps more than five minutes off.
     """
-    # The library takes the wall time of an aware datetime for UTC whatever its zone says.
+    # The library ignores the time zone of an aware datetime and treats it as UTC.
     moment = (now or dt.datetime.now(dt.UTC)).astimezone(dt.UTC)
     return {
         "webhook-id": event_id,

@@ -1,13 +1,14 @@
-"""Deliveries in the record: what is due is claimed, what came of it is settled. Only Postgres's clock is used.
+"""The queue of deliveries in Postgres: finds endpoints with due deliveries, and claims deliveries. Uses only Postgres's
+clock.
 
-How an endpoint fares decides how it is asked:
+The health of an endpoint decides which deliveries are attempted:
 
-    well      all that is due, as many at a time as it has earned (dispatcher/webhooks/concurrency.py)
-    failing   after `rest_after_failures` in a row: its oldest waiting event alone, then a rest that doubles each time
-    silent    nothing due, but failing: its oldest waiting event at least every `probe_every_s`
+    healthy   all due deliveries, within the concurrency limit (dispatcher/webhooks/concurrency.py)
+    failing   after `rest_after_failures` consecutive failures: only the oldest pending one, then a pause that doubles
+    probed    failing and nothing is due: the oldest pending one, at least every `probe_every_s`
 
-The first success makes all that waits for it due at once. An attempt made before its own time, because of a probe or of
-a recovery, costs the delivery no step of its schedule.
+The first success makes all pending deliveries of the endpoint due. An attempt before its scheduled time, by a probe or
+after a recovery, does not advance the delivery's schedule.
 """
 
 from __future__ import annotations
@@ -25,7 +26,11 @@ from core.db.webhook_models import Trigger
 
 @dataclasses.dataclass(frozen=True)
 class ReadyEndpoint:
-    """An endpoint that may be asked now. `is_failing`: by one attempt at a time. `has_due`: else it is a probe."""
+    """An endpoint that may be attempted now.
+
+    is_failing: only one attempt at a time is allowed.
+    has_due: False if the attempt is a probe.
+    """
 
     endpoint_id: uuid.UUID
     is_failing: bool
@@ -35,7 +40,7 @@ class ReadyEndpoint:
 
 @dataclasses.dataclass(frozen=True)
 class ClaimRequest:
-    """How many deliveries of an endpoint to claim; the oldest waiting one, due or not, when it is a probe."""
+    """The number of deliveries to claim for an endpoint. A probe claims the oldest pending ones, even if not due."""
 
     endpoint_id: uuid.UUID
     count: int
@@ -44,9 +49,11 @@ class ClaimRequest:
 
 @dataclasses.dataclass(frozen=True)
 class ClaimedDelivery:
-    """A delivery that is ours to attempt. `is_early`: before the schedule wants it. `secrets`: all that are valid.
+    """A delivery that this process has claimed.
 
-    The last three are the job's that the event tells of, if it tells of one.
+    secrets: all valid secrets.
+    is_early: whether the attempt comes before its scheduled time.
+    job_id, request_id, traceparent: those of the event's job, if it has one.
     """
 
     id: uuid.UUID
@@ -65,8 +72,8 @@ class ClaimedDelivery:
     traceparent: str | None = None
 
 
-# A loose index scan: Postgres before 18 would read every pending row to find the few endpoints they belong to.
-_WAITING = text("""
+# A loose index scan. Before version 18, Postgres would read every pending row to find their few endpoints.
+_READY = text("""
     WITH RECURSIVE waiting AS (
         (SELECT endpoint_id FROM webhook_delivery WHERE status = 'pending' ORDER BY endpoint_id LIMIT 1)
         UNION ALL
@@ -85,15 +92,16 @@ _WAITING = text("""
     WHERE (rest_until IS NULL OR rest_until <= now()) AND (has_due OR probe_at <= now())
 """)
 
-# The job's ids by subqueries rather than a join: a planner that overrates `picked` would read the whole table of jobs.
+# Columns of the job come from subqueries instead of a join, because the planner may overestimate `picked` and then scan
+# the whole table of jobs.
 _CLAIM = """
     WITH picked AS (
-        SELECT d.id FROM unnest(CAST(:ids AS uuid[]), CAST(:counts AS int[])) AS take (endpoint_id, count)
+        SELECT d.id FROM unnest(CAST(:ids AS uuid[]), CAST(:counts AS int[])) AS request (endpoint_id, count)
         CROSS JOIN LATERAL (
             SELECT id FROM webhook_delivery
-            WHERE endpoint_id = take.endpoint_id AND status = 'pending'
+            WHERE endpoint_id = request.endpoint_id AND status = 'pending'
               AND (claimed_until IS NULL OR claimed_until <= now()) {condition}
-            ORDER BY {order} LIMIT take.count FOR UPDATE SKIP LOCKED
+            ORDER BY {order} LIMIT request.count FOR UPDATE SKIP LOCKED
         ) d
     )
     UPDATE webhook_delivery d SET claimed_until = now() + make_interval(secs => :lease_s)
@@ -109,26 +117,28 @@ _CLAIM_OLDEST = text(_CLAIM.format(condition="", order="created_at"))
 
 
 def find_ready_endpoints(session: Session, rest_after: int) -> list[ReadyEndpoint]:
-    """The endpoints that may be asked now, in no order."""
-    return [ReadyEndpoint(*row) for row in session.execute(_WAITING, {"rest_after": rest_after})]
+    """Returns the endpoints that may be attempted now, in no particular order."""
+    return [ReadyEndpoint(*row) for row in session.execute(_READY, {"rest_after": rest_after})]
 
 
-def claim(session: Session, takes: Sequence[ClaimRequest], lease_s: float) -> list[ClaimedDelivery]:
-    """Takes deliveries for `lease_s` seconds; what another dispatcher holds is left to it."""
-    due = [take for take in takes if not take.is_probe]
-    probes = [take for take in takes if take.is_probe]
+def claim(session: Session, requests: Sequence[ClaimRequest], lease_s: float) -> list[ClaimedDelivery]:
+    """Claims deliveries for `lease_s` seconds. Skips those that another dispatcher has claimed."""
+    due = [request for request in requests if not request.is_probe]
+    probes = [request for request in requests if request.is_probe]
     return [
         *_claim(session, due, lease_s, Trigger.SCHEDULE),
         *_claim(session, probes, lease_s, Trigger.PROBE),
     ]
 
 
-def _claim(session: Session, takes: Sequence[ClaimRequest], lease_s: float, trigger: Trigger) -> list[ClaimedDelivery]:
-    if not takes:
+def _claim(
+    session: Session, requests: Sequence[ClaimRequest], lease_s: float, trigger: Trigger
+) -> list[ClaimedDelivery]:
+    if not requests:
         return []
     values = {
-        "ids": [take.endpoint_id for take in takes],
-        "counts": [take.count for take in takes],
+        "ids": [request.endpoint_id for request in requests],
+        "counts": [request.count for request in requests],
         "lease_s": lease_s,
     }
     rows = session.execute(_CLAIM_DUE if trigger is Trigger.SCHEDULE else _CLAIM_OLDEST, values)
@@ -153,19 +163,24 @@ def _claim(session: Session, takes: Sequence[ClaimRequest], lease_s: float, trig
     ]
 
 
-def release(session: Session, due: Sequence[ClaimedDelivery]) -> None:
-    """Gives claimed deliveries back that were not attempted."""
+def release(session: Session, deliveries: Sequence[ClaimedDelivery]) -> None:
+    """Releases claimed deliveries that were not attempted."""
     session.execute(
         text("UPDATE webhook_delivery SET claimed_until = NULL WHERE id = ANY(CAST(:ids AS uuid[]))"),
-        {"ids": [each.id for each in due]},
+        {"ids": [each.id for each in deliveries]},
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class Attempt:
-    """What came of a delivery. `error` is a code where there was no answer; `retry_after_s` what the answer asked."""
+    """The outcome of one attempt.
 
-    due: ClaimedDelivery
+    error: an error code, if there was no response.
+    answer: an excerpt of the response body.
+    retry_after_s: the delay that the response asked for.
+    """
+
+    delivery: ClaimedDelivery
     started_at: dt.datetime
     latency_ms: float
     status_code: int | None = None

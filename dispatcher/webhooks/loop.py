@@ -1,4 +1,4 @@
-"""The loop that delivers: one thread claims and settles in batches, a pool of others makes the attempts."""
+"""The delivery loop: one thread claims deliveries and records outcomes in batches; a thread pool makes the attempts."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ from dispatcher.webhooks.sender import Sender
 log = get_logger(__name__)
 
 POLL_S = 1.0
-"""How often is looked for what has come due. New events come by NOTIFY, at once."""
+"""How often to look for due deliveries. New events arrive immediately by NOTIFY."""
 
-HELD_BACK_S = 0.05
-"""How soon to look again when an endpoint's rate or our own room held something back."""
+THROTTLED_POLL_S = 0.05
+"""How soon to look again if a rate or concurrency limit held deliveries back."""
 
 LEASE_MARGIN_S = 15.0
 
 
 class DeliveryLoop:
-    """Call `run`. What it has claimed and not settled when it dies is attempted again, under the same event id."""
+    """Delivers webhooks; call `run`. After a crash, deliveries without a recorded outcome are attempted again."""
 
     def __init__(
         self,
@@ -54,12 +54,12 @@ class DeliveryLoop:
         liveness: Liveness | None = None,
     ) -> None:
         self._metrics = metrics or DispatcherMetrics()
-        self._pulse = liveness or Liveness(Heartbeat(None))
+        self._liveness = liveness or Liveness(Heartbeat(None))
         self._settings = settings
         self._sessions = sessions
         self._sender = sender
         self._limiter = ConcurrencyLimiter(settings)
-        # What wakes the loop: an attempt that has ended, or None for news.
+        # Wakes the loop: an attempt that has ended, or None if something may be due.
         self._inbox: queue.SimpleQueue[Attempt | None] = queue.SimpleQueue()
         self._unrecorded: list[Attempt] = []
         self._in_flight: dict[Future[None], ClaimedDelivery] = {}
@@ -67,41 +67,41 @@ class DeliveryLoop:
         self._was_healthy = True
 
     def wake(self) -> None:
-        """Something may be due. For any thread."""
+        """Wakes the loop because something may be due. Thread-safe."""
         self._inbox.put(None)
 
     def run(self, stopping: threading.Event) -> None:
-        """Delivers until `stopping` is set, then lets the attempts under way end, for `grace_s` at most."""
+        """Delivers until `stopping` is set, then waits up to `grace_s` for the attempts in flight."""
         wait_s = 0.0
         while not stopping.is_set():
             self._collect(wait_s)
-            with self._pulse.round("deliverer"):
+            with self._liveness.round("delivery"):
                 wait_s = self._round()
         self._finish()
 
     def _round(self) -> float:
-        """Settles what has ended, claims and starts what may be; answers how long to wait at most."""
+        """Records ended attempts and starts new ones. Returns the maximum time to wait before the next round."""
         try:
             self._record_outcomes()
-            is_held_back = self._start()
-            self._tell(is_healthy=True)
+            is_throttled = self._start_attempts()
+            self._log_health(is_healthy=True)
         except (DBAPIError, PoolTimeout, TimeoutError) as error:
-            self._tell(is_healthy=False, why=str(error))
+            self._log_health(is_healthy=False, why=str(error))
             return POLL_S
-        return HELD_BACK_S if is_held_back else POLL_S
+        return THROTTLED_POLL_S if is_throttled else POLL_S
 
     def _collect(self, wait_s: float) -> None:
-        """Takes what has ended; waits at most `wait_s` for the first of it, or for news."""
+        """Collects all ended attempts. Waits up to `wait_s` for the first message in the inbox."""
         try:
-            self._take(self._inbox.get(timeout=wait_s) if wait_s else self._inbox.get_nowait())
+            self._handle(self._inbox.get(timeout=wait_s) if wait_s else self._inbox.get_nowait())
             while True:
-                self._take(self._inbox.get_nowait())
+                self._handle(self._inbox.get_nowait())
         except queue.Empty:
             return
 
-    def _take(self, ended: Attempt | None) -> None:
+    def _handle(self, ended: Attempt | None) -> None:
         if ended is not None:
-            self._limiter.ended(ended)
+            self._limiter.record_end(ended)
             self._metrics.webhook_attempts.labels("delivered" if ended.is_success else "failed").inc()
             self._metrics.webhook_attempt_seconds.observe(ended.latency_ms / 1000)
             self._unrecorded.append(ended)
@@ -113,40 +113,43 @@ class DeliveryLoop:
             self._unrecorded = []
         self._limiter.forget_idle()
 
-    def _start(self) -> bool:
-        """Claims and starts; whether an endpoint has more than it may be asked now."""
-        # Two for each thread: while we are busy with the record, the threads have something to go on with.
+    def _start_attempts(self) -> bool:
+        """Claims deliveries and starts their attempts. Returns whether a limit held some endpoints back."""
+        # Two per thread, so that threads have work while this thread waits for the database.
         room = 2 * self._settings.threads - self._limiter.in_flight
         with self._sessions.begin() as session:
-            waiting = find_ready_endpoints(session, self._settings.rest_after_failures)
-            takes = self._limiter.plan(waiting, room)
-            # What is claimed may wait for a thread behind two that hang, then take its own time.
-            due = claim(session, takes, 3 * self._settings.timeout_s + LEASE_MARGIN_S)
-        for each in due:
-            self._limiter.started(each)
-            future = self._pool.submit(self._attempt, each)
-            self._in_flight[future] = each
+            ready = find_ready_endpoints(session, self._settings.rest_after_failures)
+            requests = self._limiter.plan(ready, room)
+            # A claimed delivery may wait for a thread behind two attempts that time out, and then time out itself.
+            claimed = claim(session, requests, 3 * self._settings.timeout_s + LEASE_MARGIN_S)
+        for delivery in claimed:
+            self._limiter.record_start(delivery)
+            future = self._pool.submit(self._attempt, delivery)
+            self._in_flight[future] = delivery
             future.add_done_callback(lambda done: self._in_flight.pop(done, None))
-        return len(takes) < len(waiting)
+        return len(requests) < len(ready)
 
-    def _attempt(self, due: ClaimedDelivery) -> None:
+    def _attempt(self, delivery: ClaimedDelivery) -> None:
         with log_context(
-            delivery_id=due.id, event_id=event_id(due.event_id), job_id=due.job_id, request_id=due.request_id
+            delivery_id=delivery.id,
+            event_id=event_id(delivery.event_id),
+            job_id=delivery.job_id,
+            request_id=delivery.request_id,
         ):
-            self._inbox.put(self._make(due))
+            self._inbox.put(self._attempt_in_span(delivery))
 
-    def _make(self, due: ClaimedDelivery) -> Attempt:
-        ids = {"delivery_id": str(due.id), "endpoint_id": str(due.endpoint_id)}
+    def _attempt_in_span(self, delivery: ClaimedDelivery) -> Attempt:
+        ids = {"delivery_id": str(delivery.id), "endpoint_id": str(delivery.endpoint_id)}
         try:
-            with span("webhook attempt", ids, parent=due.traceparent, kind=SpanKind.CLIENT) as current:
-                attempt = self._sender.send(due)
-                add_attributes(current, _outcome(attempt))
-        except Exception:  # a bug of ours: it is logged, counts as a failure, and leaves no place taken for ever
+            with span("webhook attempt", ids, parent=delivery.traceparent, kind=SpanKind.CLIENT) as current:
+                attempt = self._sender.send(delivery)
+                add_attributes(current, _span_attributes(attempt))
+        except Exception:  # a bug: log it and count a failure, so that the attempt does not stay in flight forever
             log.exception("webhook_attempt_crashed")
-            return Attempt(due, dt.datetime.now(dt.UTC), 0.0, error="internal_error")
+            return Attempt(delivery, dt.datetime.now(dt.UTC), 0.0, error="internal_error")
         log.info(
             "webhook_attempted",
-            endpoint_id=str(due.endpoint_id),
+            endpoint_id=str(delivery.endpoint_id),
             is_delivered=attempt.is_success,
             status_code=attempt.status_code,
             error=attempt.error,
@@ -156,27 +159,27 @@ class DeliveryLoop:
 
     def _finish(self) -> None:
         deadline = time.monotonic() + self._settings.grace_s
-        # A copy: each that is canceled takes itself out.
-        not_begun = [due for future, due in list(self._in_flight.items()) if future.cancel()]
+        # Iterates over a copy, because a canceled future removes itself.
+        not_started = [delivery for future, delivery in list(self._in_flight.items()) if future.cancel()]
         while self._in_flight and time.monotonic() < deadline:
             self._collect(0.1)
         self._pool.shutdown(wait=False)
         self._collect(0)
         try:
             with self._sessions.begin() as session:
-                release(session, not_begun)
+                release(session, not_started)
             self._record_outcomes()
         except (DBAPIError, PoolTimeout, TimeoutError) as error:
             log.warning("webhook_outcomes_lost", attempts=len(self._unrecorded), why=str(error))
 
-    def _tell(self, *, is_healthy: bool, why: str = "") -> None:
+    def _log_health(self, *, is_healthy: bool, why: str = "") -> None:
         if is_healthy != self._was_healthy:
             log.warning("webhooks_recovered" if is_healthy else "webhooks_failed", why=why)
         self._was_healthy = is_healthy
 
 
-def _outcome(attempt: Attempt) -> Attributes:
-    """What came of it, for its span."""
+def _span_attributes(attempt: Attempt) -> Attributes:
+    """Returns the span attributes for the outcome of the attempt."""
     if attempt.status_code is None:
         return {"error.type": attempt.error or "unknown"}
     return {"http.response.status_code": attempt.status_code}

@@ -1,4 +1,4 @@
-"""What came of attempts, written: the log, the deliveries' next steps, the endpoints' health.
+"""Records the outcomes of attempts: the attempt log, the next step of each delivery, and the health of endpoints.
 
 See dispatcher/webhooks/delivery_queue.py.
 """
@@ -28,8 +28,8 @@ _DELIVERED = text("""
     WHERE id = ANY(CAST(:ids AS uuid[])) AND status = 'pending'
 """)
 
-# `greatest` passes over NULL: without a wait the delivery's time stays what it was.
-_NOT_DELIVERED = text("""
+# `greatest` ignores NULL: if `wait_s` is NULL, the delivery keeps its time.
+_FAILED_ATTEMPT = text("""
     UPDATE webhook_delivery d
     SET status = CASE WHEN f.has_failed THEN 'failed' ELSE 'pending' END,
         finished_at = CASE WHEN f.has_failed THEN now() END,
@@ -73,15 +73,15 @@ _DISABLE = text("""
 
 
 def record_outcomes(session: Session, attempts: Sequence[Attempt], settings: WebhookSettings) -> None:
-    """Writes all that these attempts, given in the order in which they ended, mean. The caller commits.
+    """Records the outcomes of these attempts, given in the order in which they ended. The caller commits.
 
-    What was deleted while it was attempted, with its endpoint or as too old, leaves no trace.
+    Skips deliveries that were deleted in the meantime.
     """
     attempts = _without_deleted(session, attempts)
     if not attempts:
         return
     session.execute(insert(WebhookAttempt), [_log_row(attempt) for attempt in attempts])
-    delivered = [attempt.due.id for attempt in attempts if attempt.is_success]
+    delivered = [attempt.delivery.id for attempt in attempts if attempt.is_success]
     if delivered:
         session.execute(_DELIVERED, {"ids": sorted(delivered)})
     failed = [attempt for attempt in attempts if not attempt.is_success]
@@ -91,19 +91,19 @@ def record_outcomes(session: Session, attempts: Sequence[Attempt], settings: Web
 
 
 def _without_deleted(session: Session, attempts: Sequence[Attempt]) -> list[Attempt]:
-    ids = {attempt.due.id for attempt in attempts}
-    # Shares of the rows, as the log's foreign key takes them in any case.
+    ids = {attempt.delivery.id for attempt in attempts}
+    # Takes the same share locks as the foreign key of the attempt log.
     found = select(WebhookDelivery.id).where(WebhookDelivery.id.in_(ids)).order_by(WebhookDelivery.id)
     left = set(session.scalars(found.with_for_update(read=True, key_share=True)))
-    return [attempt for attempt in attempts if attempt.due.id in left]
+    return [attempt for attempt in attempts if attempt.delivery.id in left]
 
 
 def _log_row(attempt: Attempt) -> dict[str, Any]:
     return {
-        "owner_id": attempt.due.owner_id,
-        "endpoint_id": attempt.due.endpoint_id,
-        "delivery_id": attempt.due.id,
-        "trigger": attempt.due.trigger,
+        "owner_id": attempt.delivery.owner_id,
+        "endpoint_id": attempt.delivery.endpoint_id,
+        "delivery_id": attempt.delivery.id,
+        "trigger": attempt.delivery.trigger,
         "status_code": attempt.status_code,
         "error": attempt.error,
         "answer": attempt.answer,
@@ -113,34 +113,34 @@ def _log_row(attempt: Attempt) -> dict[str, Any]:
 
 
 def _reschedule_or_fail(session: Session, attempts: Sequence[Attempt], settings: WebhookSettings) -> None:
-    rows = [_next_step(attempt, settings) for attempt in sorted(attempts, key=lambda each: each.due.id)]
+    rows = [_next_step(attempt, settings) for attempt in sorted(attempts, key=lambda each: each.delivery.id)]
     ids, steps, waits, failed = zip(*rows, strict=True)
     session.execute(
-        _NOT_DELIVERED, {"ids": list(ids), "steps": list(steps), "waits": list(waits), "failed": list(failed)}
+        _FAILED_ATTEMPT, {"ids": list(ids), "steps": list(steps), "waits": list(waits), "failed": list(failed)}
     )
 
 
 def _next_step(attempt: Attempt, settings: WebhookSettings) -> tuple[uuid.UUID, int, float | None, bool]:
-    """(delivery, its step, seconds until the next attempt or None to leave it, whether it has failed for good)"""
-    due = attempt.due
-    if attempt.is_gone and due.is_one_off:
-        return due.id, due.step, None, True  # nobody could ever enable a one-off address again
-    if due.is_early:
-        return due.id, due.step, attempt.retry_after_s, False
-    step = due.step + 1
+    """Returns (delivery id, new step, delay in seconds or None to keep its time, whether the delivery has failed)."""
+    delivery = attempt.delivery
+    if attempt.is_gone and delivery.is_one_off:
+        return delivery.id, delivery.step, None, True  # a one-off address cannot be enabled again
+    if delivery.is_early:
+        return delivery.id, delivery.step, attempt.retry_after_s, False
+    step = delivery.step + 1
     if step >= len(settings.schedule_s):
-        return due.id, step, None, True
+        return delivery.id, step, None, True
     wait_s = settings.schedule_s[step] * random.uniform(1 - settings.jitter, 1 + settings.jitter)  # noqa: S311
-    return due.id, step, max(wait_s, attempt.retry_after_s or 0), False
+    return delivery.id, step, max(wait_s, attempt.retry_after_s or 0), False
 
 
 def _update_endpoints(session: Session, attempts: Sequence[Attempt], settings: WebhookSettings) -> None:
     by_endpoint: defaultdict[uuid.UUID, list[Attempt]] = defaultdict(list)
     for attempt in attempts:
-        by_endpoint[attempt.due.endpoint_id].append(attempt)
+        by_endpoint[attempt.delivery.endpoint_id].append(attempt)
     recovered = sorted(each for each, made in by_endpoint.items() if any(attempt.is_success for attempt in made))
     if recovered:
-        # What fails after a success is counted below; what waited is free in any case.
+        # Failures after the last success are counted below. Pending deliveries are released in either case.
         released = session.scalars(_RECOVERED, {"ids": recovered}).all()
         if released:
             log.info("webhook_endpoints_recovered", endpoint_ids=[str(each) for each in released])
@@ -152,7 +152,7 @@ def _update_endpoints(session: Session, attempts: Sequence[Attempt], settings: W
 
 
 def _trailing_failures(attempts: Sequence[Attempt]) -> list[Attempt]:
-    """Those that failed since the last success."""
+    """Returns the failed attempts since the last success."""
     failed: list[Attempt] = []
     for attempt in attempts:
         failed = [] if attempt.is_success else [*failed, attempt]

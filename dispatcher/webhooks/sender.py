@@ -1,4 +1,4 @@
-"""One attempt: sign, POST, and say in a few words what came of it."""
+"""Makes one delivery attempt: signs the body, sends it by POST, and returns the outcome."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from core.webhooks.signing import signed_headers
 from dispatcher.webhooks.delivery_queue import Attempt, ClaimedDelivery
 
 ANSWER_CHARACTERS = 500
-"""How much of an answer the log keeps: enough to read an error message."""
+"""Length of the response excerpt in the log, enough for an error message."""
 
 
 def make_client(settings: Settings) -> GuardedClient:
-    """The guarded client of fetching, with the limits of an attempt."""
+    """Returns the HTTP client for fetches, with `webhooks.timeout_s` as its timeouts."""
     timeout_s = settings.webhooks.timeout_s
     limits = {"connect_timeout_s": timeout_s, "read_timeout_s": timeout_s, "total_timeout_s": timeout_s}
     return GuardedClient(settings.fetch.model_copy(update=limits))
 
 
 class Sender:
-    """Makes attempts. Thread-safe."""
+    """Sends webhooks. Thread-safe."""
 
     def __init__(self, client: GuardedClient, settings: WebhookSettings) -> None:
         self._client = client
         self._settings = settings
 
-    def send(self, due: ClaimedDelivery) -> Attempt:
-        """One POST, redirects not followed. Never raises for what the other side does."""
+    def send(self, delivery: ClaimedDelivery) -> Attempt:
+        """Sends one POST without following redirects. Failures of the receiver are returned, not raised."""
         started_at, began = dt.datetime.now(dt.UTC), time.perf_counter()
-        response, error = self._post(due, started_at)
+        response, error = self._post(delivery, started_at)
         latency_ms = (time.perf_counter() - began) * 1000
         if response is None:
-            return Attempt(due, started_at, latency_ms, error=error)
+            return Attempt(delivery, started_at, latency_ms, error=error)
         return Attempt(
-            due,
+            delivery,
             started_at,
             latency_ms,
             status_code=response.status,
@@ -49,12 +49,12 @@ class Sender:
             retry_after_s=None if response.is_success else self._retry_after_s(response),
         )
 
-    def _post(self, due: ClaimedDelivery, now: dt.datetime) -> tuple[Response | None, str | None]:
-        headers = signed_headers(event_id(due.event_id), due.body, list(due.secrets), now)
+    def _post(self, delivery: ClaimedDelivery, now: dt.datetime) -> tuple[Response | None, str | None]:
+        headers = signed_headers(event_id(delivery.event_id), delivery.body, list(delivery.secrets), now)
         headers["Content-Type"] = "application/json"
         try:
             return self._client.request(
-                "POST", due.url, body=due.body.encode(), headers=headers, excerpt_only=True
+                "POST", delivery.url, body=delivery.body.encode(), headers=headers, excerpt_only=True
             ), None
         except FetchBlocked:
             return None, "address_blocked"
@@ -75,5 +75,5 @@ class Sender:
 
 
 def _excerpt(body: bytes) -> str:
-    """The beginning of an answer as text that Postgres takes."""
+    """Returns the start of the response body as text that Postgres can store."""
     return body[: 4 * ANSWER_CHARACTERS].decode("utf-8", "replace").replace("\0", "\ufffd")[:ANSWER_CHARACTERS]

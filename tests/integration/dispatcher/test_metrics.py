@@ -229,11 +229,11 @@ def test_a_taken_port_ends_the_start_with_a_sentence(settings: Settings, receive
 
 
 class Read:
-    """A sweeper and readings in this process, on metrics of their own."""
+    """A sweeper and gauges in this process, with separate metrics."""
 
     def __init__(self, settings: Settings, sessions: Sessions, publisher: Publisher) -> None:
         self.metrics, self.clock = DispatcherMetrics(), Clock()
-        self.readings = StateGauges(self.metrics, sessions, publisher, self.clock)
+        self.gauges = StateGauges(self.metrics, sessions, publisher, self.clock)
         self.sweeper = Sweeper(settings, sessions, publisher, self.clock, self.metrics)
 
     def now(self) -> Scraped:
@@ -268,7 +268,7 @@ def test_lost_retried_and_expired_jobs_are_told_apart(
 
 def test_the_oldest_job_is_the_oldest_that_is_due(sessions: Sessions, publisher: Publisher, here: Read) -> None:
     def oldest() -> float:
-        here.readings.read()
+        here.gauges.refresh()
         return here.now().value("enrich_queue_oldest_seconds", lane="interactive")
 
     assert oldest() == 0
@@ -298,7 +298,7 @@ def test_an_outage_of_redis_does_not_make_what_waits_young(
     settings: Settings, sessions: Sessions, publisher: Publisher, here: Read
 ) -> None:
     def oldest() -> float:
-        here.readings.read()
+        here.gauges.refresh()
         return here.now().value("enrich_queue_oldest_seconds", lane="interactive")
 
     job = new_job(sessions, publisher)
@@ -348,17 +348,17 @@ def test_the_lag_is_that_of_endpoints_that_are_well(sessions: Sessions, here: Re
             update(WebhookEndpoint).where(WebhookEndpoint.id == failing).values(failures=1, failing_since=func.now())
         )
         session.execute(update(WebhookEndpoint).where(WebhookEndpoint.id == off).values(is_enabled=False))
-    here.readings.read()
+    here.gauges.refresh()
     assert 30 <= here.now().value("enrich_webhook_lag_seconds") < 60
     assert here.now().value("enrich_webhook_pending") == 3
     with sessions.begin() as session:
         session.execute(update(WebhookDelivery).values(claimed_until=func.now() + dt.timedelta(minutes=1)))
-    here.readings.read()
+    here.gauges.refresh()
     assert here.now().value("enrich_webhook_lag_seconds") == 0, "what is being attempted does not wait"
 
 
 def test_a_reading_that_hangs_is_unknown_in_the_end(here: Read) -> None:
-    here.readings.read()
+    here.gauges.refresh()
     assert here.now().value("enrich_webhook_pending") == 0
     here.clock.now_s += 60
     assert is_unknown(here.now().value("enrich_webhook_pending"))

@@ -21,7 +21,7 @@ from core.jobs.queue import Publisher, queue_name
 from core.settings import JobSettings, Settings
 from core.states import Lane, Status
 from core.telemetry.metrics import DispatcherMetrics
-from dispatcher.main import loop
+from dispatcher.main import repeat
 from dispatcher.sweeper import SWEEP_LOCK, Sweeper, SweepResult
 from tests.records import claim_job, new_job, read_job
 
@@ -232,7 +232,9 @@ def test_the_loop_outlives_a_missing_redis(settings: Settings, sessions: Session
     nowhere = settings.model_copy(update={"queue": settings.queue.model_validate({"url": "redis://127.0.0.1:1/0"})})
     publisher = Publisher(nowhere)
     stopping = threading.Event()
-    thread = threading.Thread(target=loop, args=(Sweeper(nowhere, sessions, publisher).sweep, stopping, 0.01, "sweep"))
+    thread = threading.Thread(
+        target=repeat, args=(Sweeper(nowhere, sessions, publisher).sweep, stopping, 0.01, "sweep")
+    )
     thread.start()
     time.sleep(0.2)
     assert thread.is_alive()

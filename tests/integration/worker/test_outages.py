@@ -30,7 +30,7 @@ from core.settings import (
     Settings,
 )
 from core.states import Lane
-from dispatcher.main import loop
+from dispatcher.main import repeat
 from dispatcher.sweeper import Sweeper
 from tests.image_server import ImageServer
 from tests.integration.worker.conftest import StartWorker
@@ -49,7 +49,7 @@ def sweeping(settings: Settings) -> Iterator[None]:
     """A dispatcher's loop of one's own."""
     engine, publisher, stopping = make_engine(settings), Publisher(settings), threading.Event()
     sweeper = Sweeper(settings, make_sessions(engine), publisher)
-    thread = threading.Thread(target=loop, args=(sweeper.sweep, stopping, 0.2, "sweep"))
+    thread = threading.Thread(target=repeat, args=(sweeper.sweep, stopping, 0.2, "sweep"))
     thread.start()
     try:
         yield

@@ -103,14 +103,14 @@ def work(settings: Settings, job_id: uuid.UUID) -> None:
 @contextlib.contextmanager
 def delivering(settings: Settings, sessions: Sessions) -> Iterator[None]:
     client, stopping = make_client(settings), threading.Event()
-    deliverer = DeliveryLoop(settings.webhooks, sessions, Sender(client, settings.webhooks))
-    thread = threading.Thread(target=deliverer.run, args=(stopping,))
+    delivery_loop = DeliveryLoop(settings.webhooks, sessions, Sender(client, settings.webhooks))
+    thread = threading.Thread(target=delivery_loop.run, args=(stopping,))
     thread.start()
     try:
         yield
     finally:
         stopping.set()
-        deliverer.wake()
+        delivery_loop.wake()
         thread.join()
         client.close()
 
