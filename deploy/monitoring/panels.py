@@ -1,6 +1,6 @@
-"""A small typed writer of Grafana's classic dashboard JSON: stats, time series and rows, laid out by width.
+"""A small typed builder for Grafana's classic dashboard JSON: stats, time series and rows, laid out by width.
 
-The classic model is read by every Grafana since 8 (https://grafana.com/docs/grafana/latest/dashboards/build-dashboards/view-dashboard-json-model/).
+Grafana 8 and later read the classic model (https://grafana.com/docs/grafana/latest/dashboards/build-dashboards/view-dashboard-json-model/).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 Json = dict[str, Any]
 
 COLUMNS = 24
-# Any Prometheus that the one who looks chooses at the top.
+# The Prometheus data source that the viewer selects at the top of the dashboard.
 DATASOURCE: Json = {"type": "prometheus", "uid": "${datasource}"}
 SCHEMA_VERSION = 39
 
@@ -21,7 +21,7 @@ GREEN, YELLOW, RED, BLUE = "green", "yellow", "red", "blue"
 
 @dataclass(frozen=True)
 class Query:
-    """One PromQL query; `legend` names each line, with labels as `{{label}}`."""
+    """One PromQL query. `legend` is the name of each series and may contain labels as `{{label}}`."""
 
     expr: str
     legend: str = ""
@@ -29,7 +29,7 @@ class Query:
 
 @dataclass(frozen=True)
 class Limits:
-    """From which value on a stat turns yellow and red. With `rises` false, green is at the upper end."""
+    """The values from which a stat is yellow and red. If `rises` is False, high values are green."""
 
     yellow: float
     red: float
@@ -43,15 +43,16 @@ class Limits:
 
 @dataclass(frozen=True)
 class Panel:
-    """What one panel shows.
+    """One panel.
 
     Attributes:
-        description: in plain words, what it says and what is normal.
-        limits: makes it a stat with the colours of a traffic light.
-        is_stat: a stat without limits, in blue.
-        shows_name: a stat that shows its legend instead of its value.
-        is_stacked: lines are laid upon each other.
-        idle_text: what a stat shows where there is no value.
+        description: explains the values and what is normal.
+        limits: makes the panel a stat that is green, yellow or red.
+        is_stat: makes the panel a blue stat without limits.
+        shows_name: shows the legend of a stat instead of its value.
+        is_stacked: stacks the series.
+        top: maximum of the y axis.
+        idle_text: shown in a stat without a value.
         unit: Grafana's name of the unit, such as `s`, `percentunit`, `bytes`, `ops`.
     """
 
@@ -84,7 +85,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Row:
-    """A heading and the panels under it, from left to right."""
+    """A heading and its panels, from left to right."""
 
     title: str
     panels: Sequence[Panel]
@@ -92,7 +93,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Variable:
-    """A choice at the top: the values that a label has."""
+    """A dashboard variable that selects a value of a label."""
 
     name: str
     label: str
@@ -110,7 +111,7 @@ class Variable:
             "datasource": DATASOURCE,
             "definition": query,
             "query": {"query": query, "refId": self.name},
-            # 2 = whenever the range of time changes: a lane or attribute may be new.
+            # 2 = refresh when the time range changes, because a lane or attribute may be new.
             "refresh": 2,
             "sort": 1,
             **choice,
@@ -119,7 +120,7 @@ class Variable:
 
 
 def dashboard(uid: str, title: str, description: str, rows: Sequence[Row], variables: Sequence[Variable]) -> Json:
-    """The whole document, as Grafana's provisioning reads it."""
+    """Returns the dashboard in the format of Grafana's provisioning."""
     source = {"name": "datasource", "label": "Prometheus", "type": "datasource", "query": "prometheus"}
     return {
         "uid": uid,
@@ -128,7 +129,7 @@ def dashboard(uid: str, title: str, description: str, rows: Sequence[Row], varia
         "tags": ["enrich"],
         "schemaVersion": SCHEMA_VERSION,
         "editable": False,
-        # One crosshair over all panels.
+        # A shared crosshair on all panels.
         "graphTooltip": 1,
         "time": {"from": "now-3h", "to": "now"},
         "refresh": "30s",

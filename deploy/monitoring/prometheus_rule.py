@@ -1,6 +1,6 @@
-"""alerts.yml once more, as the Prometheus Operator wants it: kustomize can neither read nor wrap that file.
+"""Generates a PrometheusRule for the Prometheus Operator from alerts.yml, because kustomize cannot convert that file.
 
-Line by line, so that its comments come along.
+The text is copied line by line to keep its comments.
 """
 
 from __future__ import annotations
@@ -25,5 +25,5 @@ spec:
 
 
 def text() -> str:
-    """The document as the file holds it."""
+    """Returns the content of the generated file."""
     return HEAD + textwrap.indent(SOURCE.read_text(encoding="utf-8"), "  ")

@@ -1,6 +1,6 @@
-"""The queries' recurring parts.
+"""Shared parts of the dashboard's queries.
 
-Gauges that every dispatcher or worker exports are reduced by `max`, so that two dispatchers count nothing twice.
+Gauges that every dispatcher or worker exports are aggregated by `max`, so that several dispatchers do not add up.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from deploy.monitoring.panels import Query
 
 LANE = 'lane=~"$lane"'
 RATE = "$__rate_interval"
-# Whose process it is; processes that are not ours (Prometheus itself) fall away.
+# Adds the label `process` and drops processes of other software, such as Prometheus itself.
 OURS = "* on (job, instance) group_left (process) enrich_build_info"
-# What probes and scrapes ask is no traffic.
+# Excludes probes and scrapes.
 CALLERS = 'route!~"/healthz|/readyz|/metrics"'
 
 

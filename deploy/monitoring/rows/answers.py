@@ -1,4 +1,4 @@
-"""What fails, and what the model answers."""
+"""Dashboard rows on failures and on the model's answers."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ def failures() -> Row:
         "Failures",
         [
             Panel(
-                "Failed for good, by code",
-                "Causes by code: fetch_…, not_found, access_denied and image_… are the address or the "
-                "picture; the others are a fault on our side. Jobs that the dispatcher failed as poison, after their "
-                "worker had died, are of both lanes.",
+                "Failed jobs by code",
+                "fetch_…, not_found, access_denied and image_… are caused by the address or the image; all others are "
+                "faults of the service. Jobs that the dispatcher failed as poison are counted for both lanes together.",
                 [
                     Query(per_second(finished, LANE, 'status="failed"', by="code"), "{{code}}"),
-                    Query(f"sum(rate(enrich_jobs_poisoned_total[{RATE}]))", "poison, worker dead"),
+                    Query(f"sum(rate(enrich_jobs_poisoned_total[{RATE}]))", "poison, by the dispatcher"),
                 ],
                 unit="ops",
                 width=12,
                 is_stacked=True,
             ),
             Panel(
-                "Tried again and given back",
-                "Attempts that failed and will be repeated, by code, and jobs that a stopping worker gave back.",
+                "Retried and released jobs",
+                "Failed attempts that are retried, by code, and jobs that a worker released at shutdown.",
                 [
                     Query(
                         per_second(finished, LANE, 'status=~"retried|released"', by="status, code"),
@@ -48,9 +47,9 @@ def model() -> Row:
         "Model",
         [
             Panel(
-                "Not answered, per attribute",
-                "Share of pictures for which the model was not sure enough. Steady in normal times: a jump means other "
-                "pictures than before (a new shop, a broken camera) or another bundle.",
+                "Unanswered share by attribute",
+                "Share of images for which the model was not confident enough. Normally steady; a jump means different "
+                "images (a new shop, a broken camera) or another bundle.",
                 [
                     Query(
                         f'sum by (attribute) (increase({answers}{{answer="null"}}[30m])) '
@@ -64,8 +63,8 @@ def model() -> Row:
             ),
             Panel(
                 "Answers of $attribute",
-                "Share of each value, the twelve most frequent. Seasons move it over weeks; within an hour it should "
-                "hold still.",
+                "Shares of the twelve most frequent values. They change with the season over weeks, but not within "
+                "hours.",
                 [
                     Query(
                         f"topk(12, sum by (answer) (increase({answers}{{{chosen}}}[30m])) "

@@ -1,4 +1,4 @@
-"""Queue, scaling, throughput and latency."""
+"""Dashboard rows on the queue, scaling, throughput and latency."""
 
 from __future__ import annotations
 
@@ -11,47 +11,46 @@ def queue() -> Row:
         "Queue and scaling",
         [
             Panel(
-                "Oldest waiting job",
-                "Age of the oldest job that waits and is due, from the record in Postgres: 0 = nothing waits.",
+                "Oldest queued job",
+                "Time since the oldest queued job became due, from Postgres. 0 if no job is queued.",
                 [Query(f"max by (lane) (enrich_queue_oldest_seconds{{{LANE}}})", "{{lane}}")],
                 unit="s",
             ),
             Panel(
-                "Messages waiting and in work",
-                "What KEDA scales on: messages in the lane's list, and those a worker holds. A bulk message is up to "
-                "64 jobs.",
+                "Messages queued and in flight",
+                "The values that KEDA scales by: messages in the lane's list, and messages that workers hold. A bulk "
+                "message contains up to 64 jobs.",
                 [
-                    Query(f"max by (lane) (enrich_queue_depth{{{LANE}}})", "{{lane}} waiting"),
-                    Query(f"max by (lane) (enrich_queue_in_flight{{{LANE}}})", "{{lane}} in work"),
+                    Query(f"max by (lane) (enrich_queue_depth{{{LANE}}})", "{{lane}} queued"),
+                    Query(f"max by (lane) (enrich_queue_in_flight{{{LANE}}})", "{{lane}} in flight"),
                 ],
             ),
             Panel(
-                "Jobs in the record",
-                "Jobs that are queued or processing, as Postgres has them. Queued jobs without messages are published "
-                "again by the sweeper.",
+                "Unfinished jobs",
+                "Queued and processing jobs in Postgres. The sweeper publishes queued jobs again that have no message.",
                 [Query(f"max by (lane, status) (enrich_jobs{{{LANE}}})", "{{lane}} {{status}}")],
             ),
             Panel(
                 "Workers",
-                "Workers that answer, per lane. They should follow the waiting messages up, and go back later.",
+                "Running workers per lane. Their number should follow the number of queued messages.",
                 [Query(f"count by (lane) (enrich_jobs_in_progress{{{LANE}}})", "{{lane}}")],
             ),
             Panel(
-                "Accepted and ended per second",
-                "Jobs taken by the API, and jobs ended by workers. While more are taken than ended, the queue grows.",
+                "Accepted and finished per second",
+                "Jobs accepted by the API and jobs finished by workers. The queue grows while more are accepted.",
                 [
                     Query(per_second("enrich_jobs_accepted_total", LANE, by="lane"), "{{lane}} accepted"),
                     Query(
                         per_second("enrich_jobs_finished_total", LANE, 'status=~"succeeded|failed"', by="lane"),
-                        "{{lane}} ended",
+                        "{{lane}} finished",
                     ),
                 ],
                 unit="ops",
             ),
             Panel(
                 "Repairs",
-                "Mended in the last five minutes: leases of workers that died, messages that Redis lost, leases that "
-                "a worker lost while it worked, publishing that failed. All are 0 on a quiet day.",
+                "Recoveries in the last five minutes: expired leases of dead workers, jobs published again because "
+                "Redis lost their message, leases lost during work, and failed publishing. Normally all are 0.",
                 [
                     Query("sum(increase(enrich_jobs_expired_total[5m]))", "leases expired"),
                     Query("sum(increase(enrich_jobs_republished_total[5m]))", "published again"),
@@ -61,8 +60,8 @@ def queue() -> Row:
             ),
             Panel(
                 "Sweeps",
-                "Rounds of the sweeper, which frees expired leases and publishes lost jobs again. With several "
-                "dispatchers one sweeps and the others skip.",
+                "Sweeps by outcome. A sweep frees expired leases and publishes lost jobs again. With several "
+                "dispatchers, one sweeps and the others skip.",
                 [Query(per_second("enrich_sweeps_total", by="outcome"), "{{outcome}}")],
                 unit="ops",
             ),
@@ -76,60 +75,60 @@ def speed() -> Row:
         [
             Panel(
                 "Answers per second",
-                "Jobs that succeeded.",
+                "Succeeded jobs.",
                 [Query(per_second("enrich_jobs_finished_total", LANE, 'status="succeeded"', by="lane"), "{{lane}}")],
                 unit="ops",
             ),
             Panel(
-                "Time to the answer",
-                "From the request to the answer, waiting included, of jobs that succeeded.",
+                "Time to answer",
+                "Time from the request to the answer, including the time in the queue, for jobs that succeeded.",
                 quantiles("enrich_job_seconds", LANE, by="lane"),
                 unit="s",
             ),
             Panel(
-                "Jobs in work",
-                "Jobs that workers have in hand, per lane; at most ENRICH_WORKER__THREADS for each worker.",
+                "Jobs in progress",
+                "Jobs that workers hold, per lane; at most ENRICH_WORKER__THREADS per worker.",
                 [Query(f"sum by (lane) (enrich_jobs_in_progress{{{LANE}}})", "{{lane}}")],
             ),
             Panel(
                 "Stages, mean",
-                "Where the time goes, from fetching to writing the answer. A stage that grows alone is the one to look "
-                "at: fetch = the shops' servers, model = the GPU or CPU, finish = Postgres.",
+                "Mean time per stage. A stage that grows alone shows the cause: fetch = image servers, model = GPU or "
+                "CPU, finish = Postgres.",
                 [Query(mean("enrich_stage_seconds", by="stage"), "{{stage}}")],
                 unit="s",
                 is_stacked=True,
             ),
             Panel(
                 "Stages, p95",
-                "The same, of the slowest twentieth.",
+                "95th percentile of the time per stage.",
                 [Query(quantile(0.95, "enrich_stage_seconds", by="stage"), "{{stage}}")],
                 unit="s",
             ),
             Panel(
-                "Pictures per model call",
-                "Mean and p95. Near ENRICH_WORKER__MAX_BATCH_SIZE under load, 1 when it is quiet.",
+                "Images per model call",
+                "Mean and p95. Near ENRICH_WORKER__MAX_BATCH_SIZE under load, near 1 otherwise.",
                 [
                     Query(mean("enrich_batch_size"), "mean"),
                     Query(quantile(0.95, "enrich_batch_size"), "p95"),
                 ],
             ),
             Panel(
-                "One model call",
-                "Seconds of one call of the model for a whole batch.",
+                "Model call duration",
+                "Duration of one model call for a whole batch.",
                 quantiles("enrich_batch_seconds"),
                 unit="s",
             ),
             Panel(
                 "Model busy",
-                "Share of the time in which the model computes, mean of the workers. Near 1 the workers are full: more "
-                "of them help. Far from 1 with a queue, something before the model is slow.",
+                "Share of the time in which the model computes, averaged over the workers. Near 1, more workers help. If "
+                "it is low while jobs are queued, a stage before the model is slow.",
                 [Query(f"avg(rate(enrich_batch_seconds_sum[{RATE}]))", "busy")],
                 unit="percentunit",
                 top=1,
             ),
             Panel(
                 "Cold start",
-                "From a worker's start to its being ready: KEDA's cooldown has to be longer.",
+                "Time from a worker's start until it is ready. KEDA's cooldown must be longer.",
                 [Query("max by (instance) (enrich_worker_ready_seconds)", "{{instance}}")],
                 unit="s",
             ),

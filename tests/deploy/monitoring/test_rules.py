@@ -141,10 +141,10 @@ def test_a_light_turns_red_where_its_alert_fires() -> None:
         expr = next(rule["expr"] for rule in alerts() if rule["alert"] == alert)
         return float(re.findall(r"> ([\d.]+)", expr)[0])
 
-    assert red("Oldest waiting, interactive") == limit("EnrichInteractiveQueueOld")
-    assert red("Oldest waiting, bulk") == limit("EnrichBulkQueueOld")
+    assert red("Oldest queued, interactive") == limit("EnrichInteractiveQueueOld")
+    assert red("Oldest queued, bulk") == limit("EnrichBulkQueueOld")
     assert red("Failed jobs") == limit("EnrichFailureShareHigh")
-    assert red("Time to the answer, p95") == limit("EnrichAnswersSlow")
+    assert red("Time to answer, p95") == limit("EnrichAnswersSlow")
     assert red("Webhook lag") == limit("EnrichWebhookLag")
 
 
