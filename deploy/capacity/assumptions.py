@@ -1,4 +1,4 @@
-"""What the simulation takes for granted about machines and workers, each with where the figure comes from."""
+"""The simulation's assumptions about machines and workers, with their sources."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ class Worker:
 
     images_per_s: float
     slots: int
-    """Messages it holds at a time."""
+    """Messages that it holds at a time."""
     image_s: float
-    """How long an image keeps one of the threads: fetching it, mostly."""
+    """Seconds that an image occupies a thread, mostly for fetching it."""
     chunk: int = 1
     threads: int = _WORKER.threads
     max_batch: int = _WORKER.max_batch_size
 
     @property
     def rate(self) -> float:
-        """Images a second, at most as many as its threads can fetch."""
+        """Images per second, limited by the number of threads that fetch."""
         return min(self.images_per_s, self.threads / self.image_s)
 
     @property
     def message_s(self) -> float:
-        """How long a message is held when nothing waits."""
+        """Seconds that a message is held if nothing is queued."""
         return self.image_s + (self.chunk - 1) / self.rate
 
 
 @dataclasses.dataclass(frozen=True)
 class Assumptions:
-    """Times in seconds, rates per hour. Ours are read from the settings' defaults, so that they cannot drift."""
+    """Times in seconds, rates per hour. Values of the service come from the defaults of its settings."""
 
-    # Estimated, for want of a GPU: with four cores decoding is the limit, at 187 images/s a core, and of its limit the
-    # service reaches the share that `make bench` printed: 0.34 and 0.49. Without a GPU, two cores do 48 and 61.
-    # An image alone takes 69 ms there, and half as much is added for a server that is not on the same machine.
+    # Estimated without a GPU. With four cores decoding is the limit, at 187 images/s per core, and the service reaches
+    # the share of this limit that `make bench` printed: 0.34 and 0.49. Without a GPU, two cores reach 48 and 61.
+    # A single image takes 69 ms there; half as much is added for a server on another machine.
     interactive: Worker = Worker(images_per_s=254, slots=_WORKER.threads, image_s=0.1)
     # `BULK_MESSAGES` in worker/main.py.
     bulk: Worker = Worker(images_per_s=366, slots=2, image_s=0.1, chunk=_QUEUE.chunk_size)
@@ -55,10 +55,10 @@ class Assumptions:
     sweep_limit: int = _DISPATCHER.sweep_limit
     visibility_timeout_s: float = _QUEUE.visibility_timeout_s
     grace_s: float = _WORKER.grace_s
-    # `enrich up` on this project's two cores says "interactive ready in 14.9 s"; loading torch is most of it.
+    # `enrich up` on two cores prints "interactive ready in 14.9 s", mostly for loading torch.
     worker_start_s: float = 15
     drain_s: float = 2
-    # A GPU node from the request to Ready: half within 90 s, nineteen of twenty within 180 s; and 6 GB of image.
+    # A GPU node is Ready 90 s (median) or 180 s (p95) after the request; then it pulls an image of 6 GB.
     node_median_s: float = 90
     node_p95_s: float = 180
     image_pull_s: float = 60
@@ -74,5 +74,5 @@ class Assumptions:
     price_per_gpu_hour: float = 1.0
 
     def of(self, lane: Lane) -> Worker:
-        """The lane's worker."""
+        """Returns the worker of the lane."""
         return self.interactive if lane is Lane.INTERACTIVE else self.bulk

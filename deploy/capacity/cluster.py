@@ -1,4 +1,4 @@
-"""Nodes and pods: machines that have to be fetched, images that have to be pulled, workers that load, crash and end."""
+"""Nodes and pods: nodes that are provisioned, images that are pulled, and workers that load, crash and stop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _Z95 = 1.6449
 
 @dataclasses.dataclass(eq=False)
 class Node:
-    """A machine with a GPU; paid for from the request to its end."""
+    """A machine with a GPU, paid for from its request to its removal."""
 
     number: int
     ready_at: float
@@ -33,7 +33,7 @@ class Node:
 
 @dataclasses.dataclass(eq=False)
 class Pod:
-    """A worker. It has no node while none has room for it."""
+    """A worker. `node` is None while no node has room for it."""
 
     lane: Lane
     number: int
@@ -44,7 +44,7 @@ class Pod:
 
 
 class Cluster:
-    """All nodes and pods. A pod's end is told by `killed` and `drained`, with how many were ready before."""
+    """All nodes and pods. Calls `killed` or `drained` when a pod ends, with the number of ready pods before it."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Cluster:
         self.crashes = self.reclaims = self.nodes_max = 0
 
     def advance(self, now: float) -> None:
-        """Lets happen what is due."""
+        """Runs all events that are due."""
         while self._events and self._events[0][0] <= now:
             at, _, action = heapq.heappop(self._events)
             action(at)
@@ -75,19 +75,19 @@ class Cluster:
         heapq.heappush(self._events, (when, next(self._serial), action))
 
     def scale(self, now: float, lane: Lane, replicas: int) -> None:
-        """What the Deployment does when its replicas change."""
+        """Creates or removes pods as a Deployment does when its number of replicas changes."""
         pods = self._pods[lane]
         while len(pods) < replicas:
             pod = Pod(lane, next(self._serial))
             pods.append(pod)
             self._place(now, pod)
         while len(pods) > replicas:
-            # The ReplicaSet's order: without a node first, then not ready, then the youngest.
+            # As a ReplicaSet does: first pods without a node, then pods that are not ready, then the youngest.
             victim = min(pods, key=lambda pod: (pod.node is not None, pod.is_ready, -pod.number))
             self._end(now, victim)
 
     def _end(self, now: float, pod: Pod) -> None:
-        """SIGTERM: no further message is taken, and the node has room again when the worker has drained."""
+        """Sends SIGTERM: the worker takes no more messages, and its node has room again after it has drained."""
         pods = self._pods[pod.lane]
         pods.remove(pod)
         pod.is_alive = False
@@ -118,7 +118,7 @@ class Cluster:
         free = [node for node in self._nodes if node.used < self._assumptions.pods_per_node]
         node = min(free, key=lambda each: (each.ready_at, each.number), default=None) or self._request(now, pod.lane)
         if node is None:
-            return  # as many machines as may be had; tried again when one has room
+            return  # the limit of nodes is reached; placed later, when a node has room
         self._mark(now, node, pod.lane)
         node.used += 1
         node.idle_since = None
@@ -155,7 +155,7 @@ class Cluster:
             self._at(now + alive_s, lambda at: self._crash(at, pod, start))
 
     def _crash(self, now: float, pod: Pod, start: int) -> None:
-        """The process dies (out of memory, a driver's fault); the kubelet starts it again on the same node."""
+        """The process dies (out of memory, a driver fault), and the kubelet restarts it on the same node."""
         if not pod.is_alive or not pod.is_ready or pod.starts != start:
             return
         self.crashes += 1
@@ -169,15 +169,15 @@ class Cluster:
             pod.is_ready = False
 
     def _reclaim(self, now: float, node: Node) -> None:
-        """A spot machine is taken back: pods drain if the notice is as long as their grace, and are replaced."""
+        """Reclaims a spot node. Its pods drain if the notice is at least their grace period, and are replaced."""
         if not node.is_alive:
             return
         self.reclaims += 1
-        is_told_in_time = self._assumptions.reclaim_notice_s >= self._assumptions.grace_s
+        can_drain = self._assumptions.reclaim_notice_s >= self._assumptions.grace_s
         victims = [pod for pods in self._pods.values() for pod in pods if pod.node is node]
-        self._remove(now + (self._assumptions.reclaim_notice_s if is_told_in_time else 0), node)
+        self._remove(now + (self._assumptions.reclaim_notice_s if can_drain else 0), node)
         for pod in victims:
-            if is_told_in_time:
+            if can_drain:
                 self._end(now, pod)
             else:
                 self._lose(pod)
@@ -197,11 +197,11 @@ class Cluster:
         self._nodes.remove(node)
 
     def _mark(self, now: float, node: Node, owner: Lane) -> None:
-        """Puts the node's time down to the lane that had it until now."""
+        """Charges the node's time until now to the lane that used it."""
         self.node_s[node.owner] += now - node.marked_at
         node.marked_at, node.owner = now, owner
 
     def close(self, now: float) -> None:
-        """The end of the simulation: what still runs is paid for until here."""
+        """Ends the simulation: charges the time of all running nodes until now."""
         for node in self._nodes:
             self._mark(now, node, node.owner)

@@ -1,7 +1,7 @@
-"""One lane's images: waiting, held by workers, lost with a killed pod and found again, finished.
+"""The images of one lane: queued, held by workers, lost with a killed pod and recovered, or finished.
 
-Images of the same second go together, as whole numbers: none is made or lost by rounding. A second is the resolution;
-what happens within it (an image that comes, is worked on and done) is added as the time a message is held.
+Images of the same second form a cohort and are counted in whole numbers, so that rounding neither adds nor loses any.
+The resolution is one second; processing within a second is added as the time for which a message is held.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from deploy.capacity.scaled_object import Counts
 
 @dataclasses.dataclass
 class Cohort:
-    """Images that came in the same second, so many to a message."""
+    """Images that arrived in the same second. `chunk` is the number of images per message."""
 
     arrived: int
     images: int
@@ -31,7 +31,7 @@ class Cohort:
 
 
 class Flow:
-    """A lane from publishing to the finished answer. Messages are what KEDA counts, images what is waited for."""
+    """A lane from publishing to the answer. KEDA counts messages; waits are measured per image."""
 
     def __init__(self, assumptions: Assumptions, lane: Lane, random: np.random.Generator) -> None:
         self._assumptions = assumptions
@@ -49,20 +49,20 @@ class Flow:
         self._worked_at = 0
         self.arrived = self.finished = self.computed_twice = 0
         self.waits: Counter[int] = Counter()
-        """Images by how many whole seconds after their arrival they were finished."""
+        """The number of images by their time from arrival to finish, in whole seconds."""
 
     @property
     def waiting(self) -> int:
-        """Images that have come and are not finished."""
+        """The number of images that have arrived and are not finished."""
         return self.arrived - self.finished
 
     def count(self) -> int:
-        """The same, counted one by one; a test compares both."""
+        """Counts the waiting images in all queues. A test compares the result with `waiting`."""
         groups = (*self._queue, *self._held, *self._unpublished, *(cohort for _, _, cohort in self._lost))
         return sum(cohort.images for cohort in groups)
 
     def submit(self, now: int, images: int, *, is_published: bool) -> None:
-        """New jobs; while Redis is away they are only in the record, for the sweeper to publish."""
+        """Adds new jobs. While Redis is down they are not published, and the sweeper publishes them later."""
         self.arrived += images
         chunk = self._worker.chunk
         for part, size in ((images - images % chunk, chunk), (images % chunk, images % chunk)):
@@ -76,14 +76,14 @@ class Flow:
         self._queued_messages += cohort.messages
 
     def forget(self) -> None:
-        """Redis came back empty: what waited is published again by the sweeper."""
+        """Empties the queue, as after a restart of Redis. The sweeper publishes the jobs again."""
         self._unpublished.extendleft(reversed(self._queue))
         self._queue.clear()
         self._queued_messages = 0
         self._ghosts.clear()
 
     def sweep(self, now: int) -> None:
-        """Publishes what the queue lost, and jobs of killed workers whose leases have run out."""
+        """Publishes lost jobs, and jobs of killed workers whose leases have expired."""
         while self._lost and self._lost[0][0] <= now:
             self._publish(heapq.heappop(self._lost)[2])
         room = self._assumptions.sweep_limit
@@ -97,7 +97,7 @@ class Flow:
                 self._unpublished.popleft()
 
     def work(self, now: int, ready: int, *, may_take: bool) -> None:
-        """One second of so many ready pods; without Redis they only finish what they hold."""
+        """Simulates one second of work by the ready pods. Without Redis they only finish the images that they hold."""
         self._messages_per_s = 0
         self._recent.clear()
         self._worked_at = now
@@ -149,9 +149,9 @@ class Flow:
                 self._queue.popleft()
 
     def counted(self, now: int, ready: int) -> dict[Counts, int]:
-        """What Redis answers now. A killed worker's messages stay in `unacked` until the visibility timeout."""
+        """Returns the counts in Redis. Messages of killed workers stay in `unacked` until the visibility timeout."""
         self._ghosts = [each for each in self._ghosts if each[0] > now]
-        # Of the messages that came and went within this second, some are in progress at the moment of the question.
+        # Some of the messages processed within this second are in flight at the time of the count.
         share = min(1.0, self._worker.message_s)
         passing = int(self._random.binomial(self._messages_per_s, share)) if self._messages_per_s else 0
         room = max(0, ready * self._worker.slots - self._held_messages)
@@ -159,7 +159,7 @@ class Flow:
         return {Counts.QUEUED: self._queued_messages, Counts.UNACKED: self._held_messages + min(passing, room) + ghosts}
 
     def kill(self, now: int, ready: int) -> None:
-        """One of the ready pods dies with what it holds: found again when its leases run out."""
+        """Kills one of the ready pods. Its images are recovered when its leases expire."""
         taken = [*self._take_share(ready), *self._take_recent(ready)]
         images = sum(cohort.images for cohort in taken)
         self.computed_twice += min(images, self._worker.max_batch)
@@ -175,7 +175,7 @@ class Flow:
             heapq.heappush(self._lost, (found, self._serial, cohort))
 
     def _take_recent(self, ready: int) -> list[Cohort]:
-        """Of what was counted as finished in the last second, some was still in the dead pod's hands."""
+        """Takes back some images that were counted as finished in the last second but were still held by the pod."""
         taken = []
         for cohort in self._recent:
             images = int(self._random.binomial(cohort.images, min(1.0, self._worker.image_s) / ready))
@@ -187,7 +187,7 @@ class Flow:
         return taken
 
     def drain(self, now: int, ready: int) -> None:
-        """One of the ready pods gets SIGTERM: what is in its model is finished, the rest goes back to the queue."""
+        """Drains one of the ready pods: finishes one batch and publishes its other images again."""
         budget = self._worker.max_batch
         for cohort in self._take_share(ready):
             done = min(budget, cohort.images)
@@ -198,7 +198,7 @@ class Flow:
                 self._publish(cohort)
 
     def _take_share(self, ready: int) -> list[Cohort]:
-        """What one of the ready pods holds, by chance a little more or less than its share."""
+        """Takes the images that one of the ready pods holds: a random number around its share."""
         taken, kept = [], deque[Cohort]()
         for cohort in self._held:
             mine = int(self._random.binomial(cohort.messages, 1 / ready))

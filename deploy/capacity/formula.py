@@ -1,7 +1,7 @@
-"""The part of expr-lang that a `scalingModifiers.formula` of ours may use: numbers, triggers' names, arithmetic.
+"""An evaluator for the subset of expr-lang that `scalingModifiers.formula` uses: numbers, trigger names, arithmetic.
 
-KEDA evaluates formulas with github.com/expr-lang/expr, all values being floats. What is not supported here is refused
-with a sentence that names it: a formula that is read differently from KEDA would make every figure wrong.
+KEDA evaluates formulas with github.com/expr-lang/expr on floats. Unsupported syntax raises an error that names it,
+because a formula that is evaluated differently from KEDA would make all results wrong.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Values = Mapping[str, float]
 Node = Callable[[Values], float]
 
 FUNCTIONS: dict[str, tuple[Callable[..., float], int, int]] = {
-    # name: (what it does, fewest arguments, most arguments)
+    # name: (function, minimum number of arguments, maximum number of arguments)
     "max": (max, 1, 16),
     "min": (min, 1, 16),
     "abs": (abs, 1, 1),
@@ -40,18 +40,18 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
 
 
 class FormulaError(ValueError):
-    """The formula cannot be read, or uses what this evaluator does not know; the message says what."""
+    """The formula is malformed or uses unsupported syntax."""
 
 
 class Formula(NamedTuple):
-    """A formula that was read: the triggers it names, and how to work it out."""
+    """A parsed formula, with the names of the triggers that it uses."""
 
     text: str
     names: frozenset[str]
     node: Node
 
     def evaluate(self, values: Values) -> float:
-        """The value for the triggers' values."""
+        """Returns the value of the formula for these trigger values."""
         try:
             return float(self.node(values))
         except ZeroDivisionError as error:
@@ -59,7 +59,7 @@ class Formula(NamedTuple):
 
 
 def parse(text: str) -> Formula:
-    """Reads a formula. Raises FormulaError."""
+    """Parses a formula. Raises FormulaError."""
     reader = _Reader(text)
     node = reader.ternary()
     if reader.next is not None:
@@ -68,7 +68,7 @@ def parse(text: str) -> Formula:
 
 
 class _Reader:
-    """One method per level of precedence, loosest first."""
+    """A recursive-descent parser with one method per level of precedence, lowest first."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -189,7 +189,7 @@ class _Reader:
         self._expect(")")
         if not fewest <= len(arguments) <= most:
             raise FormulaError(f"in the formula {self._text!r}, {name}() takes {fewest} to {most} arguments")
-        # One argument is itself the answer of max and min; Python would look for a sequence in it.
+        # With one argument, max and min return it; Python's functions would expect a sequence.
         if len(arguments) == 1 and most > 1:
             return arguments[0]
         return lambda values: function(*(each(values) for each in arguments))

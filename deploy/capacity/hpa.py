@@ -1,4 +1,4 @@
-"""The HorizontalPodAutoscaler's arithmetic, as in Kubernetes' `pkg/controller/podautoscaler` (1.27 and later).
+"""The algorithm of the HorizontalPodAutoscaler, as in Kubernetes' `pkg/controller/podautoscaler` (1.27 and later).
 
 https://kubernetes.io/docs/concepts/workloads/autoscaling/horizontal-pod-autoscale/ describes it. One call of
 `Autoscaler.sync` is one pass of the controller over one HPA with one external metric.
@@ -20,7 +20,7 @@ _FAR = 2**31 - 1
 
 
 class Select(enum.Enum):
-    """Which of several policies wins; DISABLED forbids the direction."""
+    """Which of several policies applies. DISABLED forbids scaling in the direction."""
 
     MAX = "Max"
     MIN = "Min"
@@ -29,7 +29,7 @@ class Select(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
-    """At most so many pods, or percent of the pods, in so many seconds."""
+    """Limits scaling to a number or a percentage of pods per period."""
 
     is_percent: bool
     value: int
@@ -38,7 +38,7 @@ class Policy:
 
 @dataclasses.dataclass(frozen=True)
 class Rules:
-    """How one direction is scaled: its policies, and for how long it looks back before it believes."""
+    """The rules for scaling in one direction: its policies and its stabilization window."""
 
     policies: tuple[Policy, ...]
     stabilization_s: int
@@ -46,14 +46,14 @@ class Rules:
     tolerance: float = TOLERANCE
 
 
-# What the API server fills in where a manifest says nothing.
+# The API server's defaults.
 UP_BY_DEFAULT = Rules((Policy(False, 4, 15), Policy(True, 100, 15)), stabilization_s=0)
 DOWN_BY_DEFAULT = Rules((Policy(True, 100, 15),), stabilization_s=300)
 
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """The HPA that KEDA makes of a ScaledObject. `target` is per pod for AverageValue, of the whole for Value."""
+    """The HPA that KEDA creates for a ScaledObject. `target` is per pod for AverageValue, in total for Value."""
 
     min_replicas: int
     max_replicas: int
@@ -64,15 +64,15 @@ class Spec:
 
 
 def is_within_tolerance(ratio: float, up: Rules, down: Rules) -> bool:
-    """Whether a ratio of usage to target is too close to 1 to act on; the limits themselves are."""
+    """Whether a ratio of usage to target is close enough to 1 to change nothing. The limits are included."""
     return (1 - down.tolerance) <= ratio <= (1 + up.tolerance)
 
 
 def recommend(spec: Spec, metric: float, replicas: int, ready: int) -> int:
-    """How many replicas the metric asks for, before any limit.
+    """Returns the number of replicas that the metric requires, before limits.
 
-    For AverageValue the number of pods that exist counts, ready or not: pods that still start do not make it ask for
-    more. For Value the pods that are ready count.
+    AverageValue counts all pods, ready or not, so that starting pods do not cause further scaling. Value counts only
+    ready pods.
     """
     metric, target = _milli(metric), _milli(spec.target)
     if spec.is_average:
@@ -83,7 +83,7 @@ def recommend(spec: Spec, metric: float, replicas: int, ready: int) -> int:
 
 
 def _milli(value: float) -> int:
-    # The metrics API carries quantities in thousandths.
+    # The metrics API transfers quantities in thousandths.
     return int(value * 1000)
 
 
@@ -94,7 +94,7 @@ class _Event:
 
 
 class Autoscaler:
-    """One HPA: what it recommended and changed lately, and what it makes of the metric now."""
+    """One HPA, with its recent recommendations and scale events."""
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
@@ -103,12 +103,12 @@ class Autoscaler:
         self._downs: deque[_Event] = deque()
 
     def sync(self, now: float, metric: float | None, replicas: int, ready: int) -> int:
-        """The replicas to have from now on. `metric` None: it cannot be read, so nothing changes."""
+        """Returns the new number of replicas. If `metric` is None, it could not be read and nothing changes."""
         spec = self.spec
         if not self._recommended:
             self._recommended.append((now, replicas))
         if replicas == 0:
-            return 0  # an HPA is out of force at zero
+            return 0  # an HPA is inactive at zero replicas
         if replicas > spec.max_replicas:
             wanted = spec.max_replicas
         elif replicas < spec.min_replicas:
@@ -122,7 +122,7 @@ class Autoscaler:
         return wanted
 
     def _stabilize(self, now: float, raw: int, replicas: int) -> int:
-        """Up only to the least, down only to the most that was asked for within the direction's window."""
+        """Scales up to the lowest and down to the highest recommendation within the direction's window."""
         up_since, down_since = now - self.spec.up.stabilization_s, now - self.spec.down.stabilization_s
         lowest = min([raw, *(value for at, value in self._recommended if at > up_since)])
         highest = max([raw, *(value for at, value in self._recommended if at > down_since)])
@@ -141,7 +141,7 @@ class Autoscaler:
         return wanted
 
     def _bound(self, now: float, replicas: int, rules: Rules, *, is_up: bool) -> int:
-        """The furthest that the policies of one direction let it go."""
+        """Returns the limit that the policies of one direction allow."""
         if rules.select is Select.DISABLED:
             return replicas
         proposals = []
@@ -171,5 +171,5 @@ def _propose(policy: Policy, start: int, is_up: bool) -> int:
     if not policy.is_percent:
         return start + policy.value if is_up else start - policy.value
     if is_up:
-        return math.ceil(start * (1 + policy.value / 100))  # rounded up, or one pod could never become two
+        return math.ceil(start * (1 + policy.value / 100))  # rounded up, otherwise one pod could never become two
     return int(start * (1 - policy.value / 100))

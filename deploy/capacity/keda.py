@@ -1,8 +1,8 @@
-"""KEDA's part: it polls, switches between 0 and 1, keeps workers for a cooldown, and answers the HPA's questions.
+"""The part of KEDA: it polls, scales between 0 and 1 replicas with a cooldown, and serves the metric for the HPA.
 
-As in kedacore/keda 2.20, `pkg/scaling` and `pkg/fallback`. With a formula, activity is decided by its value against
-`activationTarget` alone. While a trigger fails and no fallback is in force yet, nothing is active, but zero is not
-gone to.
+As in kedacore/keda 2.20, `pkg/scaling` and `pkg/fallback`. With a formula, only its value and `activationTarget` decide
+whether the ScaledObject is active. While a trigger fails and the fallback does not apply yet, it is inactive, but it is
+not scaled to zero.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from deploy.capacity.scaled_object import Counts, ScaledObject
 
 Counted = Mapping[Counts, int]
-"""Messages by where they are; what Redis would answer."""
+"""The numbers of messages in Redis."""
 
 
 class Keda:
-    """One ScaledObject's loop. Times are seconds since the beginning of the simulation."""
+    """The scaling loop of one ScaledObject. Times are seconds since the start of the simulation."""
 
     def __init__(self, scaled_object: ScaledObject) -> None:
         self.scaled_object = scaled_object
@@ -25,7 +25,7 @@ class Keda:
         self._cached: float | None = None
 
     def poll(self, now: float, counted: Counted | None, replicas: int) -> int:
-        """One poll: the replicas to have from now on. `counted` None: Redis does not answer."""
+        """Returns the number of replicas after one poll. `counted` is None if Redis is down."""
         self._cached = value = self._measure(counted, replicas)
         if value is None:
             return self._poll_failed(now, replicas)
@@ -37,8 +37,8 @@ class Keda:
         return 0 if replicas > 0 and self._is_cold(now) else replicas
 
     def _poll_failed(self, now: float, replicas: int) -> int:
-        # KEDA waits for its fallback to come into force, whose value then counts as any other (at zero replicas, a
-        # static one wakes a worker); without a fallback it only complains.
+        # KEDA waits until its fallback applies. The fallback value is then treated like any other, so a static one
+        # starts a worker at zero replicas. Without a fallback KEDA only logs the failure.
         fallback = self.scaled_object.fallback
         if fallback is None or fallback.replicas > 0 or self.scaled_object.min_replicas > 0:
             return replicas
@@ -48,7 +48,7 @@ class Keda:
         return self._last_active is None or self._last_active + self.scaled_object.cooldown_s < now
 
     def metric(self, counted: Counted | None, replicas: int) -> float | None:
-        """What the HPA is told when it asks: the value now, the fallback's, or nothing (None)."""
+        """Returns the metric for the HPA: the current value, the fallback value, or None."""
         return self._cached if self.scaled_object.uses_cached_metrics else self._measure(counted, replicas)
 
     def _measure(self, counted: Counted | None, replicas: int) -> float | None:
@@ -69,5 +69,5 @@ class Keda:
 
     def _value(self, counted: Counted) -> float:
         values = {name: float(counted[what]) for name, what in self.scaled_object.triggers.items()}
-        # KEDA hands the result on in whole thousandths.
+        # KEDA truncates the result to thousandths.
         return int(self.scaled_object.formula.evaluate(values) * 1000) / 1000

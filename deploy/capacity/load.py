@@ -1,4 +1,4 @@
-"""The loads that are replayed: how many images come in each second, into which lane, and when Redis is away."""
+"""The loads of the scenarios: the images that arrive per second and lane, and the outages of Redis."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Counts = npt.NDArray[np.int64]
 
 @dataclasses.dataclass(frozen=True)
 class Load:
-    """Images arriving in each second, a list as long as the scenario for each lane."""
+    """The load of one scenario. `arrivals` has the number of new images per second, for each lane."""
 
     name: str
     story: str
     arrivals: dict[Lane, list[int]]
     redis_away: tuple[int, int] = (0, 0)
-    """From, until: seconds in which Redis answers nobody."""
+    """Start and end of an outage of Redis, in seconds."""
 
     @property
     def duration_s(self) -> int:
@@ -38,19 +38,19 @@ def _load(name: str, story: str, interactive: Counts, bulk: Counts, redis_away: 
 
 
 def _sometimes(random: np.random.Generator, duration_s: int, every_s: float, images: int) -> Counts:
-    """So many images at a time, at moments that no one can foresee."""
+    """Returns arrivals of `images` at once, at random times, on average every `every_s` seconds."""
     return (random.random(duration_s) < 1 / every_s).astype(np.int64) * images
 
 
 def steady(rate: float, random: np.random.Generator) -> Load:
-    """The same rate for three hours, and an import every ten minutes or so."""
+    """A constant rate for three hours, with an import about every ten minutes."""
     seconds = 3 * HOUR
     imports = _sometimes(random, seconds, 600, round(rate * 60))
     return _load("steady", f"{rate:g}/s for 3 h, imports of {rate * 60:g}", random.poisson(rate, seconds), imports)
 
 
 def daily(rate: float, random: np.random.Generator) -> Load:
-    """A day: next to nothing at night, the full rate in the afternoon; an hour's worth is imported at two."""
+    """A day with little load at night and the full rate in the afternoon. At 2:00, an hour's worth is imported."""
     seconds = 24 * HOUR
     hour = np.arange(seconds) / HOUR
     wave = 0.01 + 0.99 * np.clip(np.sin((hour - 7) / 15 * np.pi), 0, None) ** 2
@@ -61,7 +61,7 @@ def daily(rate: float, random: np.random.Generator) -> Load:
 
 
 def flash(rate: float, random: np.random.Generator) -> Load:
-    """A sale: fifty times the rate from one second to the next, for ten minutes, then fading."""
+    """A sale: fifty times the rate, suddenly, for ten minutes, then a decay."""
     seconds = 4 * HOUR
     since = np.arange(seconds) - HOUR
     peak = np.where(since < 0, 0.0, np.where(since < 600, 49.0, 49.0 * np.exp(-(since - 600) / 300)))
@@ -70,7 +70,7 @@ def flash(rate: float, random: np.random.Generator) -> Load:
 
 
 def million(rate: float, random: np.random.Generator) -> Load:
-    """One batch of a million, published at once, beside a tenth of the rate."""
+    """A batch of a million images, published at once, in addition to a tenth of the rate."""
     seconds = 2 * HOUR
     bulk = np.zeros(seconds, dtype=np.int64)
     bulk[600] = 1_000_000
@@ -78,14 +78,14 @@ def million(rate: float, random: np.random.Generator) -> Load:
 
 
 def trickle(rate: float, random: np.random.Generator) -> Load:
-    """One image every few minutes and a small import every few hours, for a day; the rate does not matter."""
+    """One image every few minutes and a small import every few hours, for a day. Ignores the rate."""
     seconds = 24 * HOUR
     imports = _sometimes(random, seconds, 3 * HOUR, 200)
     return _load("trickle", "an image every 8 min, 200 every 3 h", _sometimes(random, seconds, 480, 1), imports)
 
 
 def outage(rate: float, random: np.random.Generator) -> Load:
-    """The steady rate, with Redis away for five minutes."""
+    """A constant rate, with an outage of Redis for five minutes."""
     seconds = 2 * HOUR
     away = (HOUR, HOUR + 300)
     bulk = _sometimes(random, seconds, 600, round(rate * 60))
@@ -98,5 +98,5 @@ SCENARIOS: dict[str, Callable[[float, np.random.Generator], Load]] = {
 
 
 def make(name: str, rate: float, seed: int) -> Load:
-    """The scenario's load; the same seed gives the same load."""
+    """Returns the load of the scenario. The same seed gives the same load."""
     return SCENARIOS[name](rate, np.random.default_rng([seed, sorted(SCENARIOS).index(name)]))

@@ -1,4 +1,4 @@
-"""Prints docs/operate/simulation.md: the template `section.md` with its tables, sweeps and growth."""
+"""Renders docs/operate/simulation.md from the template `section.md`: tables, sweeps and growth."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ SWEPT = ("p50", "p95", "p99", "pods", "GPU-hours", "changes", "turns/h", "at zer
 GROWTH_RATES = (10, 100, 1_000, 10_000)
 GROWTH_PODS = 400
 CONNECTIONS = 6
-"""To Postgres, of a worker: its own pool, and two of a child process that tries a suspicious picture."""
+"""Postgres connections of a worker: its pool, and two of a child process that isolates a suspect job."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-    """One value that is tried, in the scenarios where it matters."""
+    """A parameter to vary, and the scenarios in which it matters."""
 
     axis: str
     scenarios: tuple[str, ...]
     choices: tuple[float, ...]
     lane: Lane = Lane.INTERACTIVE
     is_work: bool = False
-    """Whether the choices are seconds of one pod's work rather than the value itself."""
+    """Whether the choices are in seconds of work of one pod instead of the parameter's unit."""
 
 
 SWEEPS = (
@@ -65,7 +65,7 @@ def section(study: Study, names: Sequence[str], command: str) -> str:
 
 
 def _assumed(study: Study) -> dict[str, str]:
-    """The assumptions as the template names them."""
+    """Returns the assumptions under their names in the template."""
     taken = study.assumptions
     figures = {name: value for name, value in vars(taken).items() if isinstance(value, int | float)}
     figures |= {"interactive_rate": taken.interactive.images_per_s, "bulk_rate": taken.bulk.images_per_s}
@@ -105,7 +105,7 @@ def _shipped(study: Study, sweep: Sweep) -> float:
 
 
 def _growth(study: Study) -> str:
-    """The steady scenario at ever higher rates, with as many pods as it takes."""
+    """Returns a table of the steady scenario at growing rates, without a tight limit of pods."""
     lines = []
     for rate in GROWTH_RATES:
         axes = parse(f"interactive.max={GROWTH_PODS}")

@@ -1,4 +1,4 @@
-"""The simulation itself: one load through two lanes, second by second."""
+"""The simulation: runs a load through both lanes in steps of one second."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from deploy.capacity.load import Load
 from deploy.capacity.scaled_object import ScaledObject
 
 SAMPLE_S = 10
-"""A point in the plots."""
-PATIENCE_S = 6 * 3600
-"""How long after the load's end images may take; what is not finished then is reported as unfinished."""
+"""Seconds between two points in the plots."""
+MAX_OVERTIME_S = 6 * 3600
+"""Time limit after the end of the load. Images that are not finished by then are reported as unfinished."""
 
 
 @dataclasses.dataclass
 class Series:
-    """What the plots show, a value every SAMPLE_S seconds."""
+    """The data of the plots, with one value every SAMPLE_S seconds."""
 
     at_s: list[int] = dataclasses.field(default_factory=list)
     desired: list[int] = dataclasses.field(default_factory=list)
@@ -33,7 +33,7 @@ class Series:
 
 
 class Control:
-    """One lane's KEDA loop and HPA, and the replicas they want."""
+    """The KEDA loop and the HPA of one lane, and the replicas that they request."""
 
     def __init__(self, scaled_object: ScaledObject, phase_s: int) -> None:
         self.scaled_object = scaled_object
@@ -47,7 +47,7 @@ class Control:
         self._phase_s = phase_s
 
     def decide(self, now: int, flow: Flow, ready: int, *, is_redis_there: bool) -> None:
-        """KEDA's poll and the HPA's pass, if it is time for one."""
+        """Runs KEDA's poll and the HPA's sync if they are due."""
         is_poll = (now + self._phase_s) % self.scaled_object.polling_s == 0
         is_sync = (now + 2 * self._phase_s) % SYNC_PERIOD_S == 0 and self.replicas > 0
         if not is_poll and not is_sync:
@@ -65,8 +65,8 @@ class Control:
             self.replicas = replicas
             self.most = max(self.most, replicas)
 
-    def note(self, now: int, flow: Flow, ready: int) -> None:
-        """Keeps a point for the plots."""
+    def sample(self, now: int, flow: Flow, ready: int) -> None:
+        """Adds a point to the plots."""
         series = self.series
         series.at_s.append(now)
         series.desired.append(self.replicas)
@@ -87,7 +87,7 @@ class Run:
 
 
 def simulate(load: Load, scaled_objects: Sequence[ScaledObject], assumptions: Assumptions, seed: int) -> Run:
-    """Replays the load until all is finished. The same arguments give the same run."""
+    """Replays the load until all images are finished. The same arguments give the same run."""
     return _Simulation(load, scaled_objects, assumptions, seed).run()
 
 
@@ -97,7 +97,7 @@ class _Simulation:
         self._assumptions = assumptions
         self._now = 0
         random = np.random.default_rng([seed, 1])
-        # KEDA's and the HPA's clocks have nothing to do with each other, nor with the load's.
+        # The phases of KEDA and of the HPA are independent of each other and of the load.
         self._controls = {each.lane: Control(each, int(random.integers(0, 60))) for each in objects}
         self._flows = {
             lane: Flow(assumptions, lane, np.random.default_rng([seed, 2, index]))
@@ -115,7 +115,7 @@ class _Simulation:
 
     def run(self) -> Run:
         duration_s = self._load.duration_s
-        while self._now < duration_s or (self._is_busy() and self._now < duration_s + PATIENCE_S):
+        while self._now < duration_s or (self._is_busy() and self._now < duration_s + MAX_OVERTIME_S):
             self._second()
             self._now += 1
         self._cluster.close(self._now)
@@ -146,4 +146,4 @@ class _Simulation:
                 cluster.scale(now, lane, control.replicas)
             control.zero_s += control.replicas == 0
             if is_sample:
-                control.note(now, flow, cluster.ready[lane])
+                control.sample(now, flow, cluster.ready[lane])

@@ -1,7 +1,7 @@
-"""Reading KEDA ScaledObjects from manifests: what of them decides how many pods there are.
+"""Reads the fields of KEDA ScaledObjects that determine the number of pods.
 
-What the simulation cannot follow (another trigger than our two Redis keys, an idle count) is refused, so that a figure
-is never of a manifest that was only half understood.
+Unsupported fields, such as other triggers than the service's Redis keys or an idle replica count, raise an error, so
+that results never come from a manifest that was only partly understood.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from deploy.capacity.hpa import (
 
 
 class ManifestError(ValueError):
-    """A manifest cannot be read or followed; the message says what to change."""
+    """A manifest is malformed or not supported. The message names the remedy."""
 
 
 class Counts(enum.Enum):
-    """What a trigger counts: messages that wait, or messages that workers hold."""
+    """The messages that a trigger counts: queued ones, or those that workers hold."""
 
     QUEUED = "queued"
     UNACKED = "unacked"
@@ -42,7 +42,7 @@ class Counts(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Fallback:
-    """Replicas to have once a trigger failed more than so many times in a row."""
+    """The number of replicas after more than `failure_threshold` consecutive failures of a trigger."""
 
     failure_threshold: int
     replicas: int
@@ -51,7 +51,7 @@ class Fallback:
 
 @dataclasses.dataclass(frozen=True)
 class ScaledObject:
-    """One lane's scaling: KEDA's own part, and the HPA that it makes."""
+    """The scaling of one lane: KEDA's part, and the HPA that KEDA creates."""
 
     name: str
     lane: Lane
@@ -67,9 +67,9 @@ class ScaledObject:
 
 
 def find(paths: Iterable[Path]) -> list[ScaledObject]:
-    """The ScaledObjects in files, in folders of files, and in what kustomize makes of a folder with a kustomization.
+    """Returns the ScaledObjects in files, in folders of files, and in rendered kustomizations.
 
-    One for each lane, interactive first. Raises ManifestError.
+    There is one per lane, interactive first. Raises ManifestError.
     """
     found: dict[Lane, ScaledObject] = {}
     for path in paths:
@@ -90,7 +90,7 @@ def _texts(path: Path) -> Iterator[tuple[Path, str]]:
     if (path / "kustomization.yaml").is_file():
         yield path, _kustomize(path)
         return
-    # Overlays only change what stands elsewhere, each in its own way.
+    # Overlays contain only patches.
     files = [each for each in sorted(path.rglob("*.yaml")) if "overlays" not in each.relative_to(path).parts]
     for file in files if path.is_dir() else [path]:
         try:
@@ -122,7 +122,7 @@ def _documents(text: str, source: Path) -> list[dict[str, Any]]:
 
 
 def _under(document: Mapping[str, Any], *keys: str) -> dict[str, Any]:
-    """The table at the path, empty where there is none."""
+    """Returns the mapping at the path, or an empty one."""
     at: Any = document
     for key in keys:
         at = at.get(key) if isinstance(at, Mapping) else None
@@ -130,7 +130,7 @@ def _under(document: Mapping[str, Any], *keys: str) -> dict[str, Any]:
 
 
 def read(document: Mapping[str, Any], path: Path) -> ScaledObject:
-    """One ScaledObject. Raises ManifestError."""
+    """Parses one ScaledObject. Raises ManifestError."""
     name = str(_under(document, "metadata").get("name", path.name))
     try:
         return _read(document, name)
@@ -199,7 +199,7 @@ def _read_hpa(spec: Mapping[str, Any], modifiers: Mapping[str, Any], least: int)
     if target <= 0:
         raise ManifestError("scalingModifiers.target must be above 0")
     return Spec(
-        min_replicas=max(1, least),  # KEDA itself goes to zero; its HPA never does
+        min_replicas=max(1, least),  # KEDA itself scales to zero, its HPA never does
         max_replicas=int(spec.get("maxReplicaCount") or 100),
         target=target,
         is_average=kind == "AverageValue",
@@ -209,7 +209,7 @@ def _read_hpa(spec: Mapping[str, Any], modifiers: Mapping[str, Any], least: int)
 
 
 def _read_rules(rules: Mapping[str, Any], default: Rules) -> Rules:
-    """The rules given, with the API server's defaults for each field that is not."""
+    """Parses the rules, with the API server's defaults for missing fields."""
     window, policies = rules.get("stabilizationWindowSeconds"), rules.get("policies")
     tolerance = rules.get("tolerance")
     return Rules(
@@ -222,7 +222,7 @@ def _read_rules(rules: Mapping[str, Any], default: Rules) -> Rules:
 
 def _read_policy(policy: Mapping[str, Any]) -> Policy:
     if policy["type"] not in ("Pods", "Percent"):
-        raise ManifestError(f"a policy's type is {policy['type']}; it is Pods or Percent")
+        raise ManifestError(f"a policy's type is {policy['type']}; it must be Pods or Percent")
     return Policy(policy["type"] == "Percent", int(policy["value"]), int(policy["periodSeconds"]))
 
 
@@ -235,5 +235,5 @@ def _read_fallback(table: Mapping[str, Any]) -> Fallback | None:
         return None
     behavior = str(table.get("behavior") or "static")
     if behavior not in ("static", "currentReplicas", "currentReplicasIfHigher", "currentReplicasIfLower"):
-        raise ManifestError(f"fallback.behavior is {behavior}, which is not simulated; static and currentReplicas… are")
+        raise ManifestError(f"fallback.behavior is {behavior}, which is not supported; use static or currentReplicas…")
     return Fallback(int(table["failureThreshold"]), int(table["replicas"]), behavior)

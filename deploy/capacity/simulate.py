@@ -1,6 +1,6 @@
-"""Replays loads through KEDA, the HPA, nodes and workers, by the ScaledObjects that are shipped.
+"""Replays loads through a model of KEDA, the HPA, nodes and workers, using the shipped ScaledObjects.
 
-Prints a table: waits, GPU-hours, cost against always-on, changes of direction. Nothing is asked of a cluster.
+Prints a table of waits, GPU-hours, cost compared with always-on GPUs, and scaling changes. Needs no cluster.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ NOT_NEGATIVE = click.FloatRange(min=0)
 POSITIVE = click.FloatRange(min=0, min_open=True)
 
 NUMBERS = (
-    ("--worker-start-s", NOT_NEGATIVE, "from the start of a container to its first message"),
-    ("--image-pull-s", NOT_NEGATIVE, "first pull of the image on a node"),
-    ("--node-idle-s", NOT_NEGATIVE, "an empty node is kept for so long"),
-    ("--pods-per-node", click.IntRange(min=1), "pods that share a node"),
-    ("--gpus-per-node", click.IntRange(min=1), "GPUs that are paid for with a node"),
-    ("--max-nodes", click.IntRange(min=1), "nodes that may be had"),
-    ("--crashes-per-pod-hour", NOT_NEGATIVE, "workers that die by themselves"),
-    ("--reclaims-per-node-hour", NOT_NEGATIVE, "spot machines that are taken back"),
-    ("--reclaim-notice-s", NOT_NEGATIVE, "how long before it is taken a machine is told, usually 120 or 30"),
-    ("--price-per-gpu-hour", NOT_NEGATIVE, "in any currency"),
+    ("--worker-start-s", NOT_NEGATIVE, "seconds from the start of a container to its first message"),
+    ("--image-pull-s", NOT_NEGATIVE, "seconds of the first image pull on a node"),
+    ("--node-idle-s", NOT_NEGATIVE, "seconds for which an empty node is kept"),
+    ("--pods-per-node", click.IntRange(min=1), "pods per node"),
+    ("--gpus-per-node", click.IntRange(min=1), "GPUs per node that are paid for"),
+    ("--max-nodes", click.IntRange(min=1), "maximum number of nodes"),
+    ("--crashes-per-pod-hour", NOT_NEGATIVE, "crashes per pod and hour"),
+    ("--reclaims-per-node-hour", NOT_NEGATIVE, "reclaims of spot nodes, per node and hour"),
+    ("--reclaim-notice-s", NOT_NEGATIVE, "seconds of notice before a spot node is reclaimed, usually 120 or 30"),
+    ("--price-per-gpu-hour", NOT_NEGATIVE, "price per GPU-hour, in any currency"),
 )
-"""Options that are a field of `Assumptions` of the same name."""
+"""Options for fields of `Assumptions` with the same name."""
 
 
 def assumption_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds an option for each assumption, with its usual value as the default."""
-    usual = dataclasses.asdict(Assumptions())
+    """Adds an option for each assumption, with its default."""
+    defaults = dataclasses.asdict(Assumptions())
     for option, kind, help_text in reversed(NUMBERS):
-        default = usual[option.removeprefix("--").replace("-", "_")]
+        default = defaults[option.removeprefix("--").replace("-", "_")]
         command = click.option(option, type=kind, default=default, show_default=True, help=help_text)(command)
     return command
 
@@ -57,34 +57,45 @@ def assumption_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--scaled-object", "manifests", multiple=True, type=click.Path(path_type=Path, exists=True),
     show_default="deploy/k8s",
-    help="a YAML file, a folder of them, or a folder that kubectl kustomize renders; may be given again",
+    help="a YAML file, a folder of YAML files, or a kustomization; may be repeated",
 )  # fmt: skip
 @click.option(
     "--scenario", "names", multiple=True, type=click.Choice(list(SCENARIOS)), default=tuple(SCENARIOS),
-    help="all of them if not given; may be given again",
+    help="scenario to run, all by default; may be repeated",
 )  # fmt: skip
-@click.option("--rate", type=POSITIVE, default=200, show_default=True, help="images/s that the scenarios are made from")
+@click.option("--rate", type=POSITIVE, default=200, show_default=True, help="base rate of the scenarios, in images/s")
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="the same gives the same figures"
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="random seed; the same seed gives the same results",
 )
-@click.option("--repeat", type=click.IntRange(1, 50), default=1, show_default=True, help="seeds to take together")
+@click.option("--repeat", type=click.IntRange(1, 50), default=1, show_default=True, help="number of seeds to combine")
 @click.option(
     "--compare", multiple=True, metavar="NAME=V,V…",
-    help="run all combinations of other values, such as target=100,330 or bulk.cooldown=60,300",
+    help="run all combinations of these values, such as target=100,330 or bulk.cooldown=60,300",
 )  # fmt: skip
-@click.option("--max-pods", type=click.IntRange(min=1), help="instead of the manifests' maxReplicaCount")
+@click.option("--max-pods", type=click.IntRange(min=1), help="overrides maxReplicaCount of the manifests")
 @click.option(
     "--images-per-s", type=(POSITIVE, POSITIVE), metavar="INTERACTIVE BULK", default=(254, 366), show_default=True,
-    help="what one pod does; without a GPU, two cores do 48 and 61",
+    help="throughput of one pod; 48 and 61 with two cores and no GPU",
 )  # fmt: skip
-@click.option("--image-s", type=POSITIVE, default=0.1, show_default=True, help="how long an image keeps a thread")
+@click.option(
+    "--image-s", type=POSITIVE, default=0.1, show_default=True, help="seconds that an image occupies a thread"
+)
 @click.option(
     "--node-s", type=(POSITIVE, POSITIVE), metavar="MEDIAN P95", default=(90, 180), show_default=True,
-    help="from the request of a node to Ready",
+    help="seconds from the request of a node to Ready",
 )  # fmt: skip
 @assumption_options
-@click.option("--json", "json_file", type=OUTPUT, help="write all figures")
-@click.option("--plots", "folder", type=click.Path(path_type=Path, file_okay=False), help="write an SVG a scenario")
+@click.option("--json", "json_file", type=OUTPUT, help="write all results to this file")
+@click.option(
+    "--plots",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="write one SVG per scenario to this folder",
+)
 @click.option(
     "--markdown", is_flag=True, help="print docs/operate/simulation.md, with sweeps and growth, instead of the table"
 )
@@ -114,12 +125,12 @@ def _assume(
     images_per_s: tuple[float, float], image_s: float, node_s: tuple[float, float], numbers: dict[str, Any]
 ) -> Assumptions:
     if node_s[1] <= node_s[0]:
-        raise click.BadParameter("the 95th percentile is more than the median", param_hint="--node-s")
-    usual = Assumptions()
+        raise click.BadParameter("the 95th percentile must be greater than the median", param_hint="--node-s")
+    defaults = Assumptions()
     return dataclasses.replace(
-        usual,
-        interactive=dataclasses.replace(usual.interactive, images_per_s=images_per_s[0], image_s=image_s),
-        bulk=dataclasses.replace(usual.bulk, images_per_s=images_per_s[1], image_s=image_s),
+        defaults,
+        interactive=dataclasses.replace(defaults.interactive, images_per_s=images_per_s[0], image_s=image_s),
+        bulk=dataclasses.replace(defaults.bulk, images_per_s=images_per_s[1], image_s=image_s),
         node_median_s=node_s[0],
         node_p95_s=node_s[1],
         **numbers,
@@ -127,7 +138,7 @@ def _assume(
 
 
 def _table(study: Study, names: Sequence[str], json_file: Path | None, folder: Path | None, *, is_quiet: bool) -> None:
-    """Every scenario as it stands: printed, written as JSON, drawn."""
+    """Runs every scenario with the shipped values, and prints, writes and plots the results."""
     runs = {name: study.runs(name) for name in names}
     found = [row for each in runs.values() for row in rows(each)]
     if not is_quiet:
@@ -142,8 +153,7 @@ def _table(study: Study, names: Sequence[str], json_file: Path | None, folder: P
 
 
 def _command() -> str:
-    """The command as it was given, to be printed with its figures."""
-
+    """Returns the command line, to be printed with the results."""
     return shlex.join(["python", "-m", "deploy.capacity.simulate", *sys.argv[1:]])
 
 

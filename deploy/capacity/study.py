@@ -1,4 +1,4 @@
-"""What is fixed while scenarios and values are tried: manifests, assumptions, rate and seeds."""
+"""The parameters that stay fixed while scenarios and values vary: manifests, assumptions, rate and seeds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from deploy.capacity.variation import Axis, combinations, with_values
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """All that a run needs besides the scenario's name."""
+    """The parameters of a run besides the name of its scenario."""
 
     scaled_objects: tuple[ScaledObject, ...]
     assumptions: Assumptions
@@ -26,12 +26,12 @@ class Study:
     repeat: int = 1
 
     def runs(self, name: str) -> list[Run]:
-        """The scenario with each seed."""
+        """Runs the scenario with each seed."""
         seeds = range(self.seed, self.seed + self.repeat)
         return [simulate(make(name, self.rate, seed), self.scaled_objects, self.assumptions, seed) for seed in seeds]
 
     def vary(self, name: str, axes: Sequence[Axis]) -> list[tuple[tuple[float, ...], Row]]:
-        """The scenario with every combination of the axes' values: the rows of the lanes that they change."""
+        """Runs the scenario with every combination of the axes' values. Returns the rows of the affected lanes."""
         found = []
         for choice, changed in combinations(self.scaled_objects, axes):
             for row in rows(dataclasses.replace(self, scaled_objects=tuple(changed)).runs(name)):
@@ -40,13 +40,13 @@ class Study:
         return found
 
     def compare(self, names: Sequence[str], axes: Sequence[Axis]) -> tuple[list[str], list[list[str]]]:
-        """Headings and lines of a table of all combinations."""
+        """Returns the headings and lines of a table of all combinations."""
         headings = [*(axis.text for axis in axes), *tables.HEADINGS]
         found = [each for name in names for each in self.vary(name, axes)]
         return headings, [[*(f"{value:g}" for value in choice), *tables.cells(row)] for choice, row in found]
 
     def as_json(self, found: Sequence[Row]) -> str:
-        """All figures for machines, with what they were made from."""
+        """Returns all results and parameters as JSON."""
         about = {
             "rate": self.rate,
             "seed": self.seed,

@@ -1,4 +1,4 @@
-"""Trying other values than the manifest's: what can be varied, and every combination of what was asked for."""
+"""Variation of the manifests' values: the parameters that can vary, and their combinations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deploy.capacity.scaled_object import ScaledObject
 
 
 class VariationError(ValueError):
-    """A `--compare` that cannot be followed; the message says how to write one."""
+    """A malformed `--compare` option. The message explains its format."""
 
 
 def _hpa(scaled_object: ScaledObject, **changes: float | Rules) -> ScaledObject:
@@ -24,7 +24,7 @@ def _window(scaled_object: ScaledObject, seconds: float) -> ScaledObject:
 
 
 def _percent(rules: Rules, percent: float) -> Rules:
-    """The rules with every policy of percents changed to this one."""
+    """Returns the rules with this value in every percentage policy."""
     policies = tuple(Policy(True, int(percent), each.period_s) if each.is_percent else each for each in rules.policies)
     return dataclasses.replace(rules, policies=policies)
 
@@ -44,12 +44,12 @@ KNOBS: dict[str, Callable[[ScaledObject, float], ScaledObject]] = {
     "up-percent": lambda each, value: _hpa(each, up=_percent(each.hpa.up, value)),
     "down-percent": lambda each, value: _hpa(each, down=_percent(each.hpa.down, value)),
 }
-"""`window` is the stabilization window for scaling down; the percents are those of the policies."""
+"""`window` is the stabilization window for scaling down; the percentages are those of the policies."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Axis:
-    """One value to vary, of one lane or of both."""
+    """One parameter to vary, for one lane or both."""
 
     text: str
     knob: str
@@ -58,7 +58,7 @@ class Axis:
 
 
 def parse(text: str) -> list[Axis]:
-    """Reads `target=100,330` or `bulk.cooldown=60,300`; several in one text, `target=100,330,cooldown=60`, too."""
+    """Parses `target=100,330` or `bulk.cooldown=60,300`, or several at once: `target=100,330,cooldown=60`."""
     axes: list[tuple[str, list[str]]] = []
     for part in text.split(","):
         name, sign, value = part.partition("=")
@@ -88,7 +88,7 @@ def _axis(name: str, choices: Sequence[str]) -> Axis:
 def combinations(
     scaled_objects: Sequence[ScaledObject], axes: Sequence[Axis]
 ) -> Iterator[tuple[tuple[float, ...], list[ScaledObject]]]:
-    """Every combination of the axes' values, with the ScaledObjects changed to it."""
+    """Yields every combination of the axes' values, with the changed ScaledObjects."""
     for choice in itertools.product(*(axis.choices for axis in axes)):
         changed = list(scaled_objects)
         for axis, value in zip(axes, choice, strict=True):
@@ -97,7 +97,7 @@ def combinations(
 
 
 def with_values(scaled_object: ScaledObject) -> str:
-    """The values of a ScaledObject that can be varied, in one line."""
+    """Returns the parameters of a ScaledObject that can be varied, in one line."""
     hpa = scaled_object.hpa
     return (
         f"target {hpa.target:g}, activation above {scaled_object.activation_target:g}, "

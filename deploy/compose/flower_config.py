@@ -1,6 +1,6 @@
-"""Celery's configuration for Flower in docker-compose.yml: the lanes' lists, so that its broker page counts them.
+"""Celery configuration of Flower in docker-compose.yml: the queues of both lanes, for its broker page.
 
-Our workers answer no remote control and send no events (they would pile up in Redis), so its other pages stay empty.
+The other pages stay empty, because workers answer no remote control and send no events, which would pile up in Redis.
 """
 
 from kombu import Queue

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Writes .env with new random passwords for docker-compose.yml; never replaces one.
+# Writes .env with random passwords for docker-compose.yml. Never overwrites an existing file.
 set -eu
 cd "$(dirname "$0")/../.."
 if [ -e .env ]; then

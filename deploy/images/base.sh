@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# A stand-in for the base image where no registry of images can be reached: Debian bookworm and its Python 3.11.
+# Builds a substitute for the base image if no image registry is reachable: Debian bookworm with its Python 3.11.
 #
 #     deploy/images/base.sh NAME        needs root, buildah and debootstrap (apt-get install buildah debootstrap)
 #
-# It gets what this machine needs to reach its package indexes: certificates, and the settings of apt, pip and proxies.
-# They are read here, at build time, so images made from it are for trying and not for publishing.
+# It copies the host's settings for package indexes: certificates, and the settings of apt, pip and proxies. Images built
+# from it contain these settings and are for tests only, not for publishing.
 set -euo pipefail
 name=${1:?the image to make}
 
@@ -20,7 +20,7 @@ debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv boo
 apt-config dump Acquire >"$root/etc/apt/apt.conf.d/90machine"
 packages_of | sort -u | awk '{print "deb", $1, $2, "main"}' >"$root/etc/apt/sources.list"
 cat /etc/ssl/certs/ca-certificates.crt >"$root/etc/ssl/certs/ca-certificates.crt"
-{ # files and folders of this machine are not there inside
+{ # paths of this machine do not exist in the image
     echo "[global]"
     python3 -m pip config list | sed -nE "s/^(global|:env:)\.(index-url|extra-index-url|trusted-host|default-timeout)='(.*)'$/\2 = \3/p" |
         sed -E 's#(^| )file:[^ ]*##g' | grep -E '= *[^ ]' | sort -u
@@ -31,7 +31,7 @@ while IFS= read -r pair; do
     variables+=(--env "$pair")
 done < <(env | grep -iE '^(https?_proxy|no_proxy|all_proxy|uv_default_index|uv_index|uv_index_url|uv_extra_index_url)=' || true)
 
-# What python:3.11-slim leaves out, too.
+# Removes what python:3.11-slim leaves out, too.
 rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/archives/*.deb "$root"/var/log/*.log "$root"/usr/share/doc/* \
     "$root"/usr/share/man/* "$root"/usr/share/locale/*
 buildah config "${variables[@]}" --cmd python3 "$container"

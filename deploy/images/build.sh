@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Builds the images and prints their sizes: with Docker where there is an engine, else with buildah (as root).
+# Builds the images and prints their sizes, with Docker if an engine is running, else with buildah (as root).
 #
-#     deploy/images/build.sh [api] [cpu] [gpu]      all three if none is named; gpu takes about 15 GB while it is built
+#     deploy/images/build.sh [api] [cpu] [gpu]      all three by default; gpu needs about 15 GB during the build
 #
-# BASE names another base image. Without Docker and without BASE a stand-in is made, see base.sh.
+# BASE sets the base image. Without Docker and BASE, a substitute is built, see base.sh.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 targets=("$@")
@@ -37,12 +37,12 @@ build() { # DOCKERFILE TAG OPTION…
     if [ "$tool" = docker ]; then
         docker build --quiet "${arguments[@]}"
     else
-        # The docker format, because the other one has no health check.
+        # The docker format, because the OCI format has no health check.
         buildah build --isolation chroot --format docker --layers --force-rm --quiet "${arguments[@]}"
     fi >/dev/null
 }
 
-bytes_of() { # IMAGE - of its files, uncompressed
+bytes_of() { # IMAGE - uncompressed size of its files
     if [ "$tool" = docker ]; then
         docker image inspect --format '{{.Size}}' "$1"
         return

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# What each image installs, with hashes: subsets of requirements.lock, and the tools that build. Called by `make lock`.
+# Writes the lock files of the images, with hashes: subsets of requirements.lock, and build tools. Called by `make lock`.
 #
 #     UV=.venv/bin/uv UV_VERSION=0.13.9 deploy/images/lock.sh
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 : "${UV:?the path of uv}" "${UV_VERSION:?the version of uv that builds the images}"
 
-resolve() { # NAME OPTION… - the versions are those of requirements.lock: nothing is chosen here
+resolve() { # NAME OPTION… - with the versions of requirements.lock
     local name=$1
     shift
     "$UV" pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-emit-find-links \

@@ -1,7 +1,7 @@
-"""Processes from an image's files without an engine, each in a mount namespace of its own.
+"""Runs processes from an image's files without a container engine, each in a separate mount namespace.
 
-As `docker run --read-only --tmpfs /tmp --user 10001` would: the root file system cannot be written, /tmp is empty, the
-user, the variables and the entry point are the image's. Network and process numbers are this machine's. Needs root and
+Like `docker run --read-only --tmpfs /tmp --user 10001`: the root file system is read-only, /tmp is empty, and the user,
+environment and entry point come from the image. The network and process ids are those of the host. Needs root and
 buildah.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-# What a container gets besides its image; /dev and /proc are this machine's.
+# Prepares the file system as for a container; /dev and /proc are those of the host.
 _SETUP = """
 set -eu
 mount --bind "$ROOT" "$ROOT"
@@ -43,8 +43,8 @@ class ImageRoot:
     def command(
         self, *arguments: str, environment: Mapping[str, str], entrypoint: tuple[str, ...] | None = None
     ) -> list[str]:
-        """The command line that runs the image's entry point with the arguments; for subprocess, as root."""
-        # tini is not process 1 here, and looks after orphans only when told to.
+        """Returns the command line that runs the image's entry point with the arguments, for subprocess, as root."""
+        # tini is not process 1 here, so it must be told to reap orphans.
         variables = {**self.environment, "TINI_SUBREAPER": "1", **environment}
         given = {"ROOT": str(self.root), "OWNER": self.user, "FOLDER": self.folder}
         return [
@@ -57,7 +57,7 @@ class ImageRoot:
         ]
 
     def is_healthy(self, pid: int, environment: Mapping[str, str]) -> bool:
-        """Whether the image's own health check passes beside the process `pid`, which `command` started."""
+        """Whether the image's health check passes for the process `pid`, started by `command`."""
         variables = [f"{name}={value}" for name, value in {**self.environment, **environment}.items()]
         inside = ["nsenter", "--target", str(pid), "--mount", "--root", "/usr/bin/env", "-i", *variables]
         return subprocess.run([*inside, *self.healthcheck], check=False, capture_output=True).returncode == 0  # noqa: S603
@@ -69,7 +69,7 @@ def _as_command(test: list[str]) -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def mounted(image: str) -> Iterator[ImageRoot]:
-    """The files of a built image while the block runs. Raises SystemExit when there is no such image."""
+    """Mounts the files of a built image while the block runs. Raises SystemExit if the image does not exist."""
     if os.geteuid() != 0:
         raise SystemExit("mounting an image's files needs root")
     try:

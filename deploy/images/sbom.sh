@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes build/sbom-IMAGE.json: the Python packages in each image that was built, as CycloneDX. Needs cyclonedx-py.
+# Writes build/sbom-IMAGE.json with the Python packages of each built image, as CycloneDX. Needs cyclonedx-py.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 mkdir -p build
@@ -14,7 +14,7 @@ trap leave EXIT
 
 if docker info >/dev/null 2>&1; then
     exists() { docker image inspect "$1" >/dev/null 2>&1; }
-    unpack() { # IMAGE - sets root to a folder with its files
+    unpack() { # IMAGE - extracts its files and sets root to their folder
         container=$(docker create "$1") && root=$scratch/root
         mkdir -p "$root"
         docker cp --quiet "$container:/opt" "$root/opt"
@@ -30,7 +30,7 @@ found=0
 for image in asset-enrichment-api:latest asset-enrichment-worker:cpu asset-enrichment-worker:gpu; do
     exists "$image" || continue
     unpack "$image"
-    # cyclonedx-py asks an interpreter where its packages lie; this one tells where the image's lie on this machine.
+    # cyclonedx-py asks an interpreter for its package folders; this script prints those of the extracted image.
     packages=$(echo "$root"/opt/enrich/lib/python3*/site-packages)
     printf '#!/bin/sh\necho '\''["%s/opt/app", "%s"]'\''\n' "$root" "$packages" >"$scratch/python"
     chmod +x "$scratch/python"

@@ -1,9 +1,9 @@
-"""One picture through the built images: api, dispatcher and worker run from their images' files, as their user.
+"""A smoke test of the built images: api, dispatcher and worker run from their images and process one image file.
 
     python -m deploy.images.trial [--worker asset-enrichment-worker:gpu]        as root, after `make images`
 
-Postgres and Redis are the embedded ones, the S3 service is moto's: all of this environment. The worker runs both lanes.
-Where there is a Docker engine, `docker compose up` is the trial.
+Postgres and Redis are embedded and the S3 service is moto's, all from this Python environment. The worker runs both
+lanes. With a Docker engine, use `docker compose up` instead.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ STOP_S = 40.0
 @click.option("--api", "api_image", default="asset-enrichment-api:latest", show_default=True)
 @click.option("--worker", "worker_image", default="asset-enrichment-worker:cpu", show_default=True)
 def main(api_image: str, worker_image: str) -> None:
-    """Serve one picture from the built images, and print the answer."""
+    """Process one image file with the built images, and print the answer."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="enrich-trial-")))
         api_root = stack.enter_context(mounted(api_image))
@@ -46,7 +46,7 @@ def main(api_image: str, worker_image: str) -> None:
         settings = stack.enter_context(servers(folder))
         port = free_port()
         settings["ENRICH_API__PORT"] = str(port)
-        logging.getLogger("werkzeug").setLevel(logging.WARNING)  # moto's line for each request
+        logging.getLogger("werkzeug").setLevel(logging.WARNING)  # moto logs each request
         prepare(api_root, settings)
         key = output_of(api_root, settings, "keys", "create", "--owner", "trial", "--name", "trial")
         api = stack.enter_context(running("api", api_root, settings, folder, "api"))
@@ -63,7 +63,7 @@ def main(api_image: str, worker_image: str) -> None:
 
 
 def serve_one(base_url: str, key: str, folder: Path) -> None:
-    """Submits a drawn picture and prints the answer; raises SystemExit when it did not succeed."""
+    """Submits a drawn image and prints the answer. Raises SystemExit if the job did not succeed."""
     picture = folder / "drawn.jpg"
     picture.write_bytes(drawn_jpeg())
     for document in Client(base_url, key).submit_all([str(picture)], external_id="trial", wait=True):
@@ -74,7 +74,7 @@ def serve_one(base_url: str, key: str, folder: Path) -> None:
 
 @contextlib.contextmanager
 def servers(folder: Path) -> Iterator[dict[str, str]]:
-    """Postgres, Redis and S3 while the block runs, as settings of ours."""
+    """Runs Postgres, Redis and S3 while the block runs, and yields the settings for them."""
     with EmbeddedPostgres(folder / "postgres", durable=False) as postgres, EmbeddedRedis(folder / "redis") as redis:
         store = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         store.start()
@@ -94,7 +94,7 @@ def servers(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def prepare(api_root: ImageRoot, settings: Mapping[str, str]) -> None:
-    """What docker-compose.yml does once: the schema, and the bucket of the uploads."""
+    """Runs the one-time steps of docker-compose.yml: the migrations, and the bucket for uploads."""
     output_of(api_root, settings, "migrate")
     with MAKE_BUCKET.open("rb") as script:
         command = api_root.command(environment=settings, entrypoint=("tini", "--", "python", "-"))
@@ -102,7 +102,7 @@ def prepare(api_root: ImageRoot, settings: Mapping[str, str]) -> None:
 
 
 def output_of(root: ImageRoot, settings: Mapping[str, str], *arguments: str) -> str:
-    """What a command in the image prints; its complaints go to ours."""
+    """Returns the standard output of a command in the image. Its standard error is passed through."""
     command = root.command(*arguments, environment=settings)
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()  # noqa: S603
 
@@ -111,7 +111,7 @@ def output_of(root: ImageRoot, settings: Mapping[str, str], *arguments: str) -> 
 def running(
     name: str, root: ImageRoot, settings: Mapping[str, str], folder: Path, *arguments: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process from the image while the block runs; it must then end in order on SIGTERM."""
+    """Runs a process from the image while the block runs, then stops it by SIGTERM."""
     log = folder / f"{name}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603
@@ -132,7 +132,7 @@ def running(
 
 
 def identity(process: subprocess.Popen[bytes]) -> str:
-    """Who the process is, and whether it may write to its root: from the kernel, not from what we asked for."""
+    """Returns the process's pid, user id, and root file system access, as the kernel reports them."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     owner = next(line.split()[1] for line in status.splitlines() if line.startswith("Uid:"))
     mounts = Path(f"/proc/{process.pid}/mountinfo").read_text().splitlines()
@@ -142,7 +142,7 @@ def identity(process: subprocess.Popen[bytes]) -> str:
 
 
 def wait_until(what: str, is_so: Callable[[], bool], *processes: subprocess.Popen[bytes]) -> None:
-    """Looks every half second; raises SystemExit when it takes too long or a process ends."""
+    """Polls every half second. Raises SystemExit after a timeout or if a process ends."""
     give_up_at = time.monotonic() + START_S
     while not is_so():
         if any(process.poll() is not None for process in processes):
@@ -159,7 +159,7 @@ def free_port() -> int:
 
 
 def drawn_jpeg() -> bytes:
-    """A blue T-shirt on white, more or less."""
+    """Returns a drawing of a blue T-shirt on white, as a JPEG file."""
     image = Image.new("RGB", (600, 800), "white")
     draw = ImageDraw.Draw(image)
     draw.polygon([(180, 150), (420, 150), (560, 300), (480, 370), (430, 310), (430, 680), (170, 680), (170, 310),

@@ -1,1 +1,1 @@
-"""Figures of a simulated run, as tables and plots."""
+"""Results of simulated runs, as tables and plots."""

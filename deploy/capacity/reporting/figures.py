@@ -1,4 +1,4 @@
-"""What a run comes to, in figures: one row for each lane."""
+"""The results of a run, with one row per lane."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deploy.capacity.run import Run
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One lane in one scenario. Waits are from the acceptance of an image to its answer."""
+    """The results of one lane in one scenario. Waits are from the acceptance of an image to its answer."""
 
     scenario: str
     lane: str
@@ -26,21 +26,22 @@ class Row:
     gpu_hours: float
     cost: float
     always_on_cost: float
-    """Of as many GPUs as the most pods needed, for the whole time."""
+    """The cost of running the maximum number of GPUs all the time."""
     scale_events: int
     turns_per_hour: float
-    """Thrashing: how often up follows down or down follows up."""
+    """Thrashing: how often the scaling direction changes per hour."""
     at_zero: float
-    """Share of the time without a pod."""
+    """Share of the time without any pod."""
     unfinished: int
     lost: int
     computed_twice: int
 
 
 def rows(runs: Sequence[Run]) -> list[Row]:
-    """A row for each lane, interactive first, of runs of one scenario with different seeds taken together.
+    """Returns a row per lane, interactive first, for several runs of one scenario with different seeds.
 
-    Waits are those of all runs, losses are added up, the most pods are the most of any; all else is the mean.
+    Waits are computed over all runs, losses are summed, the maximum number of pods is that of any run, and all other
+    values are means.
     """
     return [_row(runs, lane) for lane in runs[0].controls]
 
@@ -75,7 +76,7 @@ def _row(runs: Sequence[Run], lane: Lane) -> Row:
 
 
 def percentile(waits: Counter[int], share: float) -> int:
-    """The least wait that so large a share of all did not exceed; 0 where there are none."""
+    """Returns the smallest wait that this share of all waits does not exceed, or 0 if there are none."""
     wanted = math.ceil(waits.total() * share)
     seen = 0
     for wait in sorted(waits):
@@ -86,5 +87,5 @@ def percentile(waits: Counter[int], share: float) -> int:
 
 
 def turns(changes: Sequence[int]) -> int:
-    """How often the direction changed."""
+    """Returns how often the direction changed."""
     return sum((one > 0) != (other > 0) for one, other in itertools.pairwise(changes))

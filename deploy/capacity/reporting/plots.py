@@ -1,4 +1,4 @@
-"""An SVG for each scenario: pods and queue over time, a column for each lane."""
+"""One SVG per scenario: pods and queue over time, with a column per lane."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MAX_POINTS = 300
-"""More than the picture's pixels show only makes the file larger."""
+"""More points would only enlarge the file, because the plot has fewer pixels."""
 
 
 def draw(run: Run, folder: Path) -> Path:
     """Writes `NAME.svg`; the same run gives the same bytes."""
-    import matplotlib as mpl  # loading it takes seconds, and only plots need it
+    import matplotlib as mpl  # loading takes seconds, and only plots need it
 
     mpl.use("svg")
     from matplotlib import pyplot as plt
@@ -51,18 +51,18 @@ def draw(run: Run, folder: Path) -> Path:
 
 
 def _rounded(svg: str) -> str:
-    """Without the hundredths of a pixel, and without spaces at the ends of lines: half the size."""
+    """Removes hundredths of pixels and trailing spaces, which halves the size."""
     return re.sub(r"[ \t]+$", "", re.sub(r"(\d\.\d)\d+", r"\1", svg), flags=re.MULTILINE)
 
 
 def _changes(at_s: Sequence[int], values: Sequence[int]) -> tuple[list[float], list[int]]:
-    """The points of a stair where it has a step, and its ends."""
+    """Returns the points at which a step function changes, and its two ends."""
     kept = [at for at in range(len(values)) if at in (0, len(values) - 1) or values[at] != values[at - 1]]
     return [at_s[at] / 3600 for at in kept], [values[at] for at in kept]
 
 
 def _peaks(at_s: Sequence[int], values: Sequence[int]) -> tuple[list[float], list[int]]:
-    """Fewer points, each the most of those it stands for: a short queue must not fall between two."""
+    """Downsamples to the maximum of each interval, so that short peaks stay visible."""
     step = -(-len(values) // MAX_POINTS)
     starts = range(0, len(values), step)
     return [at_s[start] / 3600 for start in starts], [max(values[start : start + step]) for start in starts]

@@ -1,4 +1,4 @@
-"""Tables: for the terminal and, the same, as Markdown."""
+"""Result tables, for the terminal and as Markdown."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ turns/h: how often an hour up follows down or down up. twice: images worked on a
 
 
 def cells(row: Row) -> list[str]:
-    """A row's cells, in the order of HEADINGS."""
+    """Returns the row's cells, in the order of HEADINGS."""
     return [
         row.scenario, row.lane, f"{row.images:,}",
         *(duration(each) if row.images else "–" for each in (row.wait_p50_s, row.wait_p95_s, row.wait_p99_s)),
@@ -32,12 +32,12 @@ def cells(row: Row) -> list[str]:
 
 
 def lines(found: Sequence[Row]) -> list[list[str]]:
-    """The cells of all rows; a lane that no image came into has none."""
+    """Returns the cells of all rows. Skips lanes without images."""
     return [cells(row) for row in found if row.images]
 
 
 def duration(seconds: float) -> str:
-    """A length of time as people say it."""
+    """Formats a duration for people."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     if seconds < 3600:
@@ -46,7 +46,7 @@ def duration(seconds: float) -> str:
 
 
 def plain(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A table in columns."""
+    """Formats a table in aligned columns."""
     widths = [max(len(line[column]) for line in (headings, *lines)) for column in range(len(headings))]
     return "\n".join(
         "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in (headings, *lines)
@@ -54,13 +54,13 @@ def plain(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def markdown(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """The same as Markdown."""
+    """Formats a table as Markdown."""
     rule = ["---"] * len(headings)
     return "\n".join(f"| {' | '.join(line)} |" for line in (headings, rule, *lines))
 
 
 def unfinished(rows: Sequence[Row]) -> list[str]:
-    """A sentence for each row whose images were not all finished."""
+    """Returns a sentence for each row with unfinished images."""
     return [
         f"{row.scenario}, {row.lane}: {row.unfinished:,} images still waited at the end; the lane is too small for them"
         for row in rows
@@ -69,15 +69,15 @@ def unfinished(rows: Sequence[Row]) -> list[str]:
 
 
 def legend(assumptions: Assumptions) -> str:
-    """What the columns mean."""
+    """Returns the explanation of the columns."""
     return LEGEND.format(price=assumptions.price_per_gpu_hour)
 
 
 def loads(given: Sequence[Load]) -> str:
-    """One line for each scenario."""
+    """Returns one line per scenario."""
     return "\n".join(f"{each.name}: {each.story}" for each in given)
 
 
 def values(scaled_objects: Sequence[ScaledObject]) -> str:
-    """The scaling values that were read."""
+    """Returns the scaling parameters, one line per lane."""
     return "\n".join(f"{each.name}: {each.formula.text}; {with_values(each)}" for each in scaled_objects)

@@ -120,8 +120,8 @@ def speed() -> Row:
             ),
             Panel(
                 "Model busy",
-                "Share of the time in which the model computes, averaged over the workers. Near 1, more workers help. If "
-                "it is low while jobs are queued, a stage before the model is slow.",
+                "Share of the time in which the model computes, averaged over the workers. Near 1, more workers help. "
+                "If it is low while jobs are queued, a stage before the model is slow.",
                 [Query(f"avg(rate(enrich_batch_seconds_sum[{RATE}]))", "busy")],
                 unit="percentunit",
                 top=1,

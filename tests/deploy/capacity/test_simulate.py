@@ -183,7 +183,7 @@ def test_values_are_compared() -> None:
         (["--compare", "colour=1"], "NAME is one of target, polling, cooldown"),
         (["--compare", "target"], "write NAME=VALUE,VALUE…"),
         (["--compare", "target=ten"], "the values are numbers"),
-        (["--node-s", "90", "60"], "the 95th percentile is more than the median"),
+        (["--node-s", "90", "60"], "the 95th percentile must be greater than the median"),
         (["--scaled-object", "/dev/null/none"], "does not exist"),
     ],
 )

@@ -282,5 +282,5 @@ def test_the_bucket_is_made_once_and_may_be_there_already() -> None:
             subprocess.run([sys.executable, script], env=variables, capture_output=True, text=True, check=True).stdout
             for _ in range(2)
         ]
-        assert outputs == ["made the bucket enrich\n", "the bucket enrich is there\n"]
+        assert outputs == ["created the bucket enrich\n", "the bucket enrich exists\n"]
         assert make_s3_client(settings.s3).list_buckets()["Buckets"][0]["Name"] == "enrich"

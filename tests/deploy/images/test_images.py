@@ -132,7 +132,7 @@ def test_the_base_is_pinned_to_a_full_version(path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "target"), [(API, None), (WORKER, "gpu"), (WORKER, "cpu")], ids=["api", "worker-gpu", "worker-cpu"]
 )
-def test_a_final_stage_runs_the_front_door_as_nobody_special(path: Path, target: str | None) -> None:
+def test_a_final_stage_runs_the_enrich_command_as_an_unprivileged_user(path: Path, target: str | None) -> None:
     by_name = {stage.name: stage for stage in stages(path)}
     stage = by_name[target]
     chain = [stage]

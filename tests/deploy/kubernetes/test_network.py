@@ -112,8 +112,8 @@ def test_workers_and_dispatcher_reach_the_internet_and_nothing_inside(overlay: s
 def test_the_policy_and_the_guard_close_the_same_networks() -> None:
     (rule,) = find(render("prod"), "NetworkPolicy", "internet")["spec"]["egress"]
     v4, v6 = (each["ipBlock"] for each in rule["to"])
-    assert v4["except"] == [str(net) for net in ssrf_guard._CLOSED_V4]
-    assert (v6["cidr"], v6["except"]) == (str(ssrf_guard._OPEN_V6), [str(net) for net in ssrf_guard._CLOSED_V6])
+    assert v4["except"] == [str(net) for net in ssrf_guard._BLOCKED_V4]
+    assert (v6["cidr"], v6["except"]) == (str(ssrf_guard._GLOBAL_V6), [str(net) for net in ssrf_guard._BLOCKED_V6])
     assert [each["port"] for each in rule["ports"]] == list(FetchSettings().ports)
 
 
