@@ -64,9 +64,9 @@ def main(api_image: str, worker_image: str) -> None:
 
 def serve_one(base_url: str, key: str, folder: Path) -> None:
     """Submits a drawn image and prints the answer. Raises SystemExit if the job did not succeed."""
-    picture = folder / "drawn.jpg"
-    picture.write_bytes(drawn_jpeg())
-    for document in Client(base_url, key).submit_all([str(picture)], external_id="trial", wait=True):
+    image_file = folder / "drawn.jpg"
+    image_file.write_bytes(drawn_jpeg())
+    for document in Client(base_url, key).submit_all([str(image_file)], external_id="trial", wait=True):
         click.echo(json.dumps(document, ensure_ascii=False))
         if document.get("status") != "succeeded":
             raise SystemExit("the job did not succeed")

@@ -96,7 +96,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_result_asset_bundle", "result", ["asset_id", "bundle_name", "bundle_version"], unique=False)
     op.create_index("ix_result_job", "result", ["job_id"], unique=False)
-    # The two tables point at each other, so this one comes last.
+    # The two tables reference each other, so this foreign key is added last.
     op.create_foreign_key(
         "fk_job_current_result_id_result", "job", "result", ["current_result_id"], ["id"], ondelete="SET NULL"
     )

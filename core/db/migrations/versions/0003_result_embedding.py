@@ -1,4 +1,4 @@
-"""the picture's embedding beside each result, and whether it shows a product"""
+"""the image embedding of each result, and its in-domain score"""
 
 from __future__ import annotations
 

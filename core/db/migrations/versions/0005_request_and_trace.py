@@ -1,4 +1,4 @@
-"""the request and the trace that a job came with"""
+"""the request id and the traceparent of a job"""
 
 from __future__ import annotations
 

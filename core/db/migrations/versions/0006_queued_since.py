@@ -1,4 +1,4 @@
-"""since when a job waits for a worker, whatever is sent again in the meantime"""
+"""the time since when a job has been queued, unaffected by repeated publishing"""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ down_revision = "0005"
 
 
 def upgrade() -> None:
-    # A default that does not change within the statement costs no rewrite of the table: what is there already counts
-    # from the migration on. It also serves the release before this one, which makes rows without the column.
+    # now() is constant within the statement, so the table is not rewritten, and existing jobs count from the migration
+    # on. The default is also for the previous release, which inserts rows without this column.
     waits_since = sa.Column("queued_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False)
     op.add_column("job", waits_since, if_not_exists=True)
-    # Committed before the index is built, which then holds up writers and no readers. Not CONCURRENTLY: that waits for
-    # every other transaction, and so for another process that waits to migrate, which waits for us.
+    # Committed first, so that building the index blocks only writers, not readers. CONCURRENTLY would wait for all other
+    # transactions, including that of another process that waits for this migration: a deadlock.
     with op.get_context().autocommit_block():
         op.create_index(
             "ix_job_waiting",
