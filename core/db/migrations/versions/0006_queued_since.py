@@ -14,8 +14,8 @@ def upgrade() -> None:
     # on. The default is also for the previous release, which inserts rows without this column.
     waits_since = sa.Column("queued_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False)
     op.add_column("job", waits_since, if_not_exists=True)
-    # Committed first, so that building the index blocks only writers, not readers. CONCURRENTLY would wait for all other
-    # transactions, including that of another process that waits for this migration: a deadlock.
+    # Committed first, so that building the index blocks only writers. CONCURRENTLY would wait for all other transactions,
+    # including that of another process that waits for this migration: a deadlock.
     with op.get_context().autocommit_block():
         op.create_index(
             "ix_job_waiting",
