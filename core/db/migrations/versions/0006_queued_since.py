@@ -14,7 +14,7 @@ def upgrade() -> None:
     # on. The default is also for the previous release, which inserts rows without this column.
     waits_since = sa.Column("queued_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False)
     op.add_column("job", waits_since, if_not_exists=True)
-    # Committed first, so that building the index blocks only writers. CONCURRENTLY would wait for all other transactions,
+    # Committed first, so that building the index blocks only writers. CONCURRENTLY would wait for all transactions,
     # including that of another process that waits for this migration: a deadlock.
     with op.get_context().autocommit_block():
         op.create_index(
