@@ -28,7 +28,7 @@ from model.predictor import Predictor
 from model.preprocessing import Pixels
 from tests.bench import plain_celery
 from tests.processes import running, wait_for_api, wait_for_file
-from worker.image.preprocess import prepare
+from worker.image.preprocess import preprocess
 
 
 def bare_loop(settings: Settings, addresses: Sequence[str]) -> float:
@@ -38,7 +38,7 @@ def bare_loop(settings: Settings, addresses: Sequence[str]) -> float:
     client = GuardedClient(settings.fetch)
 
     def pixels(address: str) -> Pixels:
-        return prepare(client.get(address).body, predictor, settings.decode).pixels
+        return preprocess(client.get(address).body, predictor, settings.decode).pixels
 
     started = time.perf_counter()
     with ThreadPoolExecutor(2 * settings.worker.max_batch_size) as threads:
