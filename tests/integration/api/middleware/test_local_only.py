@@ -98,5 +98,5 @@ def test_without_keys_the_service_does_not_start_on_a_network(settings: Settings
     )
 
     assert done.returncode == 2
-    assert "listens on this machine only" in done.stderr
+    assert "may listen on a loopback address only" in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""What `enrich up` sets for its children, and that a user's own value wins."""
+"""The environment of the child processes of `enrich up`; the user's own values take precedence."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def children(own: dict[str, str]) -> dict[str, str]:
     return child_environment(own, data_dir=Path("data"), database_url="d", queue_url="q", host="127.0.0.1", port=8000)
 
 
-def test_no_key_is_a_setting_that_only_up_makes() -> None:
+def test_only_enrich_up_disables_keys() -> None:
     assert Settings().api.require_key
     assert children({})[REQUIRE_KEY] == "false"
     assert not requires_key({})
@@ -36,18 +36,18 @@ def test_the_users_own_value_wins(value: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "shop.example", ""])
-def test_only_with_keys_may_others_reach_it(host: str) -> None:
+def test_listening_on_a_network_requires_keys(host: str) -> None:
     with pytest.raises(StartError, match="REQUIRE_KEY"):
         refuse_exposure(host, require_key=False)
     refuse_exposure(host, require_key=True)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.8.8.8"])
-def test_this_machine_is_no_network(host: str) -> None:
+def test_listening_on_loopback_requires_no_keys(host: str) -> None:
     refuse_exposure(host, require_key=False)
 
 
-def test_up_on_a_network_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+def test_up_on_a_network_fails_before_anything_is_created(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "cli.main", "up", "--host", "0.0.0.0", "--data-dir", str(tmp_path / "data")],
         capture_output=True,
@@ -56,11 +56,11 @@ def test_up_on_a_network_is_refused_before_anything_is_made(tmp_path: Path) -> N
         timeout=60,
     )
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
-    assert done.stderr.startswith("enrich: Without keys")
+    assert done.stderr.startswith("enrich: Without API keys")
     assert not (tmp_path / "data").exists()
 
 
-def test_children_get_the_longest_grace_that_any_of_them_was_given() -> None:
+def test_children_get_the_longest_configured_grace() -> None:
     assert longest_grace_s({}) == 20
     assert longest_grace_s({"ENRICH_WORKER__GRACE_S": "80"}) == 80
     assert longest_grace_s({"ENRICH_WEBHOOKS__GRACE_S": "45.5", "ENRICH_WORKER__GRACE_S": "5"}) == 45.5

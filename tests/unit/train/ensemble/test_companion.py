@@ -57,7 +57,7 @@ def test_bundles_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
         join(bundle, other)
     with pytest.raises(ValueError, match="normalise"):
         join(bundle, dataclasses.replace(bundle, mean=(0.5, 0.5, 0.5)))
-    with pytest.raises(ValueError, match="companion already"):
+    with pytest.raises(ValueError, match="already has a companion"):
         join(join(bundle, bundle), bundle)
 
 
@@ -91,8 +91,8 @@ def test_the_command_writes_a_bundle_that_serves(smoke_run: Path, tmp_path: Path
     ]
     result = CliRunner().invoke(main, [*words, "--pictures", "20"], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    assert "a mean of weights: share 0.1" in result.output
-    assert "the companion's share: 0." in result.output
+    assert "model soup: weight 0.1" in result.output
+    assert "companion weight 0." in result.output
     bundle = load_bundle(tmp_path / "joined")
     assert (bundle.version, bundle.captioner is not None) == ("3.2.1", True)
     assert "A companion, `" in bundle.card
@@ -102,7 +102,7 @@ def test_the_command_writes_a_bundle_that_serves(smoke_run: Path, tmp_path: Path
     assert set(answer.metadata) >= {"gender", "articleType", "masterCategory", "productDisplayName"}
 
 
-def test_a_companion_of_another_taxonomy_is_told_without_a_traceback(smoke_run: Path, tmp_path: Path) -> None:
+def test_a_companion_of_another_taxonomy_is_an_error_without_a_traceback(smoke_run: Path, tmp_path: Path) -> None:
     trained = load_bundle(smoke_run / "bundle")
     attributes = trained.taxonomy.attributes | {"gender": ("Somebody",)}
     other = dataclasses.replace(trained, taxonomy=dataclasses.replace(trained.taxonomy, attributes=attributes))
@@ -117,4 +117,4 @@ def test_a_companion_of_another_taxonomy_is_told_without_a_traceback(smoke_run: 
     ]
     result = CliRunner().invoke(main, [*words, "--data", str(load_options(smoke_run).data)])
     assert result.exit_code == 1
-    assert "Error: the two bundles know different taxonomies" in result.output
+    assert "Error: the two bundles have different taxonomies" in result.output
