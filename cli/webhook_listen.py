@@ -1,4 +1,4 @@
-"""A receiver on the developer's own machine: takes events, verifies them, and prints them. `enrich webhooks listen`."""
+"""`enrich webhooks listen`: a local receiver that verifies and prints events."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from cli.client import Client
 
-Say = Callable[[str], None]
+Print = Callable[[str], None]
 
 MAX_BODY_BYTES = 1024 * 1024
 
 
-def run_listener(client: Client, say: Say, *, secret: str | None, port: int, status: int) -> None:
-    """Listens until SIGINT or SIGTERM; without a `secret` with an endpoint of its own. Raises jobs.client.Refused."""
-    # Ended in either way, the endpoint is deleted.
+def run_listener(client: Client, echo: Print, *, secret: str | None, port: int, status: int) -> None:
+    """Listens until SIGINT or SIGTERM. Without a `secret` it registers a temporary endpoint. Raises ApiError."""
+    # SIGTERM is handled like Ctrl-C, so that the endpoint is deleted in both cases.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    known = {"secret": secret or ""}
-    with suppress(KeyboardInterrupt), listening(lambda: known["secret"], say, port=port, status=status) as url:
-        say(f"listening on {url}; Ctrl-C ends it")
+    current = {"secret": secret or ""}
+    with suppress(KeyboardInterrupt), listening(lambda: current["secret"], echo, port=port, status=status) as url:
+        echo(f"listening on {url}; press Ctrl-C to stop")
         if secret is not None:
             threading.Event().wait()
         with registered(client, url) as endpoint:
-            known["secret"] = endpoint["secret"]
-            client.ask("POST", f"/v1/webhook-endpoints/{endpoint['id']}/test")
+            current["secret"] = endpoint["secret"]
+            client.request("POST", f"/v1/webhook-endpoints/{endpoint['id']}/test")
             threading.Event().wait()
 
 
 @contextmanager
-def listening(secret: Callable[[], str], say: Say, *, port: int = 0, status: int = 204) -> Iterator[str]:
-    """Listens on 127.0.0.1 while the block runs; gives the address.
+def listening(secret: Callable[[], str], echo: Print, *, port: int = 0, status: int = 204) -> Iterator[str]:
+    """Listens on 127.0.0.1 within the block and yields the URL.
 
     Args:
-        secret: asked for each event; what signatures are checked with.
-        say: takes each line that a person should read.
-        port: 0 = any free one.
-        status: what verified events are answered with. One that is no success shows how a failure is tried again.
+        secret: returns the secret for verifying signatures; called for each event.
+        echo: prints a line for the user.
+        port: 0 for any free port.
+        status: HTTP status of the responses to verified events. An error status demonstrates retries.
     """
     server = _Server(("127.0.0.1", port), _Handler)
-    server.secret, server.say, server.status = secret, say, status
+    server.secret, server.echo, server.status = secret, echo, status
     thread = threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True)
     thread.start()
     try:
@@ -58,19 +58,19 @@ def listening(secret: Callable[[], str], say: Say, *, port: int = 0, status: int
 
 @contextmanager
 def registered(client: Client, url: str) -> Iterator[dict[str, Any]]:
-    """An endpoint for `url` while the block runs, deleted afterwards. Raises jobs.client.Refused."""
+    """Registers an endpoint for `url` within the block, and deletes it afterwards. Raises ApiError."""
     fields = {"url": url, "description": "enrich webhooks listen"}
-    endpoint = client.ask("POST", "/v1/webhook-endpoints", json=fields)
+    endpoint = client.request("POST", "/v1/webhook-endpoints", json=fields)
     try:
         yield endpoint
     finally:
-        client.ask("DELETE", f"/v1/webhook-endpoints/{endpoint['id']}")
+        client.request("DELETE", f"/v1/webhook-endpoints/{endpoint['id']}")
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     secret: Callable[[], str]
-    say: Say
+    echo: Print
     status: int
 
 
@@ -82,28 +82,28 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         if length > MAX_BODY_BYTES:
             self.close_connection = True
-            return self._answer(413)
+            return self._respond(413)
         body = self.rfile.read(length)
         headers = {name.lower(): value for name, value in self.headers.items()}
         name = headers.get("webhook-id", "an event without webhook-id")
         try:
             document = Webhook(self.server.secret()).verify(body, headers)
         except (WebhookVerificationError, ValueError) as error:
-            self.server.say(f"✗ {name}: not verified: {error}; answered 400")
-            return self._answer(400)
-        self._show(name, document)
-        return self._answer(self.server.status)
+            self.server.echo(f"✗ {name}: not verified: {error}; responded 400")
+            return self._respond(400)
+        self._print(name, document)
+        return self._respond(self.server.status)
 
-    def _show(self, name: str, document: Any) -> None:
+    def _print(self, name: str, document: Any) -> None:
         is_event = isinstance(document, dict)
-        kind, moment = (document.get("type"), document.get("timestamp")) if is_event else ("?", "?")
+        kind, timestamp = (document.get("type"), document.get("timestamp")) if is_event else ("?", "?")
         pretty = json.dumps(document, ensure_ascii=False, indent=2)
-        self.server.say(f"✓ {name} {kind} {moment}, verified; answered {self.server.status}\n{pretty}")
+        self.server.echo(f"✓ {name} {kind} {timestamp}, verified; responded {self.server.status}\n{pretty}")
 
-    def _answer(self, status: int) -> None:
+    def _respond(self, status: int) -> None:
         self.send_response(status)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """What a person should read is said above."""
+        """Disables the default request log, because each event is printed above."""

@@ -1,4 +1,4 @@
-// Talks to our own API: makes jobs, waits for their end, turns problems into sentences.
+// Client of the API: creates jobs, waits until they are finished, turns problem documents into sentences.
 
 import { askForKey, keyHeaders } from "./key.js";
 
@@ -6,64 +6,64 @@ const WAIT_S = 20;
 const PAUSE_MS = 700;
 const FINAL = new Set(["succeeded", "failed", "canceled"]);
 
-export class Refused extends Error {}
+export class RequestError extends Error {}
 
 export const isFinal = (job) => FINAL.has(job.status);
 
-export function makeFromFile(file) {
+export function createFromFile(file) {
   const form = new FormData();
   form.append("file", file);
-  return ask("/v1/jobs", { method: "POST", body: form });
+  return send("/v1/jobs", { method: "POST", body: form });
 }
 
-export function makeFromAddress(url) {
+export function createFromUrl(url) {
   return post("/v1/jobs", { url });
 }
 
-export const cancel = (job) => ask(`/v1/jobs/${job.id}/cancel`, { method: "POST" });
+export const cancel = (job) => send(`/v1/jobs/${job.id}/cancel`, { method: "POST" });
 
-export const readModel = () => ask("/v1/model");
+export const readModel = () => send("/v1/model");
 
 export function post(path, document = {}, method = "POST") {
-  return ask(path, { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(document) });
+  return send(path, { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(document) });
 }
 
-// Follows a job to its end. A server that went away for a moment is asked again.
+// Yields the job's states until it is finished. Retries while the server is unavailable.
 export async function* follow(job) {
-  let misses = 0;
+  let failures = 0;
   while (!isFinal(job)) {
     const started = performance.now();
     try {
-      job = await ask(`/v1/jobs/${job.id}?wait=${WAIT_S}`);
-      misses = 0;
+      job = await send(`/v1/jobs/${job.id}?wait=${WAIT_S}`);
+      failures = 0;
     } catch (error) {
-      if (error instanceof Refused && error.status < 500 && error.status !== 429) throw error;
-      misses += 1;
-      if (misses > 20) throw error;
+      if (error instanceof RequestError && error.status < 500 && error.status !== 429) throw error;
+      failures += 1;
+      if (failures > 20) throw error;
     }
     yield job;
-    // An answer that came at once means that there was no room to wait.
-    if (!isFinal(job) && performance.now() - started < 1000) await pause(PAUSE_MS * Math.min(1 + misses, 5));
+    // An immediate response means that all long-poll slots were taken.
+    if (!isFinal(job) && performance.now() - started < 1000) await pause(PAUSE_MS * Math.min(1 + failures, 5));
   }
 }
 
-export async function ask(path, options = {}) {
-  let answer;
+export async function send(path, options = {}) {
+  let response;
   try {
-    answer = await fetch(path, { ...options, headers: { ...options.headers, ...keyHeaders() } });
+    response = await fetch(path, { ...options, headers: { ...options.headers, ...keyHeaders() } });
   } catch {
-    throw new Refused("The service does not answer. Is it running?");
+    throw new RequestError("The service does not respond. Is it running?");
   }
-  const document = await answer.json().catch(() => ({}));
-  if (answer.ok) return document;
-  const error = refusal(answer.status, document);
-  if (answer.status === 401) askForKey(error.message);
+  const document = await response.json().catch(() => ({}));
+  if (response.ok) return document;
+  const error = errorFrom(response.status, document);
+  if (response.status === 401) askForKey(error.message);
   throw error;
 }
 
-function refusal(status, problem) {
-  const words = problem.errors?.length ? problem.errors.map((each) => `${each.field}: ${each.message}`).join("; ") : problem.detail;
-  const error = new Refused(sentence(words || `The service answered ${status}.`));
+function errorFrom(status, problem) {
+  const text = problem.errors?.length ? problem.errors.map((each) => `${each.field}: ${each.message}`).join("; ") : problem.detail;
+  const error = new RequestError(sentence(text || `The service responded with status ${status}.`));
   error.status = status;
   error.code = problem.code;
   return error;

@@ -1,4 +1,4 @@
-// One answer on the page: the picture, the state in words, the attributes with their scores.
+// A card on the page: the image, the job's status, and the attributes with their scores.
 
 import { isFinal, sentence } from "./api.js";
 
@@ -14,7 +14,7 @@ const LABELS = {
 const NAME = "productDisplayName";
 const STEPS = { queued_ms: "queued", fetch_ms: "fetch", decode_ms: "decode", model_ms: "model", caption_ms: "caption" };
 
-// Never "100 %": no answer is certain.
+// Never "100 %", because no prediction is certain.
 const percent = (score) => (score > 0.99 && score < 1 ? "> 99\u00a0%" : `${Math.round(score * 100)}\u00a0%`);
 const width = (score) => `${score * 100}%`;
 const duration = (ms) => (ms < 1000 ? `${Math.round(ms)}\u00a0ms` : `${(ms / 1000).toFixed(1)}\u00a0s`);
@@ -24,7 +24,7 @@ export class Card {
   constructor(source, file) {
     this.element = document.getElementById("card").content.firstElementChild.cloneNode(true);
     this.show(".source", source);
-    this.showPicture(file, source);
+    this.showImage(file, source);
   }
 
   find(selector) {
@@ -35,19 +35,19 @@ export class Card {
     this.find(selector).textContent = text;
   }
 
-  showPicture(file, source) {
+  showImage(file, source) {
     const image = this.find("img");
-    const none = this.find(".no-picture");
-    const giveUp = (text) => {
+    const placeholder = this.find(".no-picture");
+    const showPlaceholder = (text) => {
       image.hidden = true;
-      none.textContent = text;
-      none.hidden = false;
+      placeholder.textContent = text;
+      placeholder.hidden = false;
     };
-    // A picture at an address is not loaded here: this page asks nobody but its own service.
-    if (!file) return giveUp(hostOf(source));
+    // Images at URLs are not shown: the page loads nothing from other hosts.
+    if (!file) return showPlaceholder(hostOf(source));
     const url = URL.createObjectURL(file);
     image.onload = () => URL.revokeObjectURL(url);
-    image.onerror = () => giveUp(file.name.split(".").pop().toUpperCase());
+    image.onerror = () => showPlaceholder(file.name.split(".").pop().toUpperCase());
     image.src = url;
     image.hidden = false;
   }
@@ -60,15 +60,15 @@ export class Card {
   }
 
   showJob(job) {
-    this.showState(job.status, wordsFor(job));
+    this.showState(job.status, statusText(job));
     this.find(".raw").hidden = false;
     this.show(".raw pre", JSON.stringify(job, null, 2));
-    if (job.metadata) this.showAnswer(job);
+    if (job.metadata) this.showResult(job);
     if (isFinal(job)) this.element.removeAttribute("aria-busy");
     else this.element.setAttribute("aria-busy", "true");
   }
 
-  showAnswer(job) {
+  showResult(job) {
     this.show(".name", job.metadata[NAME] ?? "No display name");
     const keys = Object.keys(job.metadata).filter((key) => key !== NAME);
     this.find(".attributes").replaceChildren(...keys.map((key) => attribute(key, job.metadata[key], job.predictions?.[key])));
@@ -76,19 +76,19 @@ export class Card {
   }
 }
 
-function wordsFor(job) {
+function statusText(job) {
   switch (job.status) {
     case "queued":
-      return job.error ? `Waiting to try again. ${sentence(job.error.message)}` : "Waiting for a worker …";
+      return job.error ? `Waiting for a retry. ${sentence(job.error.message)}` : "Waiting for a worker …";
     case "processing":
-      return "Looking at it …";
+      return "Processing …";
     case "canceled":
       return "Canceled.";
     case "failed":
       return job.error ? sentence(job.error.message) : "Failed.";
     default:
-      // Below one half nothing is answered; null: the model cannot tell.
-      return job.in_domain !== null && job.in_domain < 0.5 ? "This does not look like a picture of a product." : "Done.";
+      // Below 0.5 no values are returned. null: the model does not detect non-products.
+      return job.in_domain !== null && job.in_domain < 0.5 ? "This does not look like a product photo." : "Done.";
   }
 }
 
@@ -109,16 +109,16 @@ function unsure(guess) {
   const words = document.createElement("em");
   words.textContent = "not sure";
   if (!guess) return [words];
-  return [words, ` – perhaps ${guess.value}`];
+  return [words, ` – possibly ${guess.value}`];
 }
 
 function showScore(find, name, { score, threshold }) {
   find(".fill").style.width = width(score);
-  // A threshold above 1: this model never commits itself to the attribute.
+  // A threshold above 1 means that the model never returns a value for this attribute.
   find(".mark").hidden = threshold > 1;
   find(".mark").style.left = width(Math.min(threshold, 1));
   find(".score").textContent = percent(score);
-  find(".meter").setAttribute("aria-label", `${name}: ${percent(score)} sure; ${threshold > 1 ? "no score is enough" : `${percent(threshold)} are needed`}`);
+  find(".meter").setAttribute("aria-label", `${name}: score ${percent(score)}, ${threshold > 1 ? "always below the threshold" : `threshold ${percent(threshold)}`}`);
 }
 
 function timings(job) {
@@ -126,9 +126,9 @@ function timings(job) {
     .filter(([key]) => job.timings?.[key] != null)
     .map(([key, step]) => `${step} ${duration(job.timings[key])}`);
   const { width, height, format } = job.asset;
-  const picture = width ? [`${width} × ${height} ${format}`] : [];
+  const image = width ? [`${width} × ${height} ${format}`] : [];
   const model = job.model ? [`${job.model.bundle} ${job.model.version}`] : [];
-  return [...picture, ...parts, ...model].join(" · ");
+  return [...image, ...parts, ...model].join(" · ");
 }
 
 function hostOf(address) {

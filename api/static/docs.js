@@ -1,4 +1,4 @@
-// Starts Swagger UI on our own document. Nothing is asked of other hosts: its online validator is off.
+// Starts Swagger UI for our OpenAPI document. Its online validator is off, so that no other host is contacted.
 "use strict";
 
 window.addEventListener("DOMContentLoaded", () => {

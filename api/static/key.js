@@ -1,4 +1,4 @@
-// The API key, for services that ask for one: kept for this tab only, and asked for when the API first wants it.
+// The API key, if the service requires one. Stored for this tab only; the form appears after the first 401.
 
 const NAME = "enrich-key";
 
@@ -10,17 +10,17 @@ export const keyHeaders = () => {
 const form = document.getElementById("key-form");
 const field = document.getElementById("key");
 
-// Shows the field with the API's own words. Called for every 401; the key that was refused is forgotten.
-export function askForKey(words) {
+// Shows the key form with the API's error message and removes the stored key. Called after every 401.
+export function askForKey(message) {
   sessionStorage.removeItem(NAME);
-  document.getElementById("key-words").textContent = words;
+  document.getElementById("key-words").textContent = message;
   if (form.hidden) {
     form.hidden = false;
     field.focus();
   }
 }
 
-// Calls back when the user has given a key.
+// Calls `callback` whenever the user has entered a key.
 export function onKey(callback) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();

@@ -1,10 +1,10 @@
-// The page: takes pictures by drop, paste, file dialog or address, and puts a card for each.
+// The page: accepts images by drop, paste, file dialog or URL, and shows a card for each.
 
-import { cancel, follow, isFinal, makeFromAddress, makeFromFile, readModel } from "./api.js";
+import { cancel, createFromFile, createFromUrl, follow, isFinal, readModel } from "./api.js";
 import { Card } from "./card.js";
 import { onKey } from "./key.js";
 
-const AT_ONCE = 4;
+const MAX_PARALLEL = 4;
 
 const drop = document.getElementById("drop");
 const files = document.getElementById("files");
@@ -14,22 +14,22 @@ const answers = document.getElementById("answers");
 const waiting = [];
 let running = 0;
 
-function describe(source, file, make) {
+function describe(source, file, create) {
   const card = new Card(source, file);
-  card.showState("sending", file ? "Waiting to be sent …" : "Sending …");
+  card.showState("sending", file ? "Waiting for upload …" : "Sending …");
   answers.prepend(card.element);
-  card.find(".again").addEventListener("click", () => enqueue(card, make));
-  enqueue(card, make);
+  card.find(".again").addEventListener("click", () => enqueue(card, create));
+  enqueue(card, create);
 }
 
-// A folder full of pictures must not take every connection the browser has.
-function enqueue(card, make) {
-  waiting.push(() => run(card, make));
+// Limits parallel requests, so that a folder of images does not occupy all of the browser's connections.
+function enqueue(card, create) {
+  waiting.push(() => run(card, create));
   next();
 }
 
 async function next() {
-  if (running >= AT_ONCE || waiting.length === 0) return;
+  if (running >= MAX_PARALLEL || waiting.length === 0) return;
   running += 1;
   try {
     await waiting.shift()();
@@ -39,42 +39,42 @@ async function next() {
   }
 }
 
-async function run(card, make) {
+async function run(card, create) {
   card.showState("sending", "Sending …");
   try {
-    let job = await make();
+    let job = await create();
     card.find(".cancel").onclick = () => cancel(job).then((now) => card.showJob(now), () => {});
     card.showJob(job);
     for await (job of follow(job)) card.showJob(job);
-    if (isFinal(job)) say(card.find(".name").textContent || card.find(".words").textContent);
+    if (isFinal(job)) announce(card.find(".name").textContent || card.find(".words").textContent);
   } catch (error) {
     card.showState("refused", error.message);
     card.element.dataset.code = error.code ?? "";
-    say(error.message);
+    announce(error.message);
   }
 }
 
-// For screen readers: one sentence per ended job.
-const say = (text) => (document.getElementById("said").textContent = text);
+// Announces each finished job to screen readers.
+const announce = (text) => (document.getElementById("said").textContent = text);
 
-function takeFiles(list) {
-  // Each card goes on top, so the last comes first.
-  for (const file of [...list].reverse()) describe(file.name, file, () => makeFromFile(file));
+function submitFiles(list) {
+  // Each card is added at the top, so the last file goes first.
+  for (const file of [...list].reverse()) describe(file.name, file, () => createFromFile(file));
 }
 
-function takeAddress(text) {
+function submitUrl(text) {
   const address = text.trim();
-  const isAddress = /^(https?|s3):\/\/\S+$/i.test(address);
-  showAddressError(isAddress ? "" : "Write the address in full, such as https://shop.example/shirt.jpg");
-  if (!isAddress) return;
+  const isValid = /^(https?|s3):\/\/\S+$/i.test(address);
+  showUrlError(isValid ? "" : "Enter the full URL, such as https://shop.example/shirt.jpg");
+  if (!isValid) return;
   url.value = "";
-  describe(withoutSecrets(address), null, () => makeFromAddress(address));
+  describe(withoutSecrets(address), null, () => createFromUrl(address));
 }
 
-// Query strings and passwords are used, not shown.
+// Query strings and passwords are used for fetching, but never shown.
 const withoutSecrets = (address) => address.split(/[?#]/)[0].replace(/\/\/[^/@]*@/, "//");
 
-function showAddressError(text) {
+function showUrlError(text) {
   const error = document.getElementById("url-error");
   error.textContent = text;
   error.hidden = !text;
@@ -84,10 +84,10 @@ function showAddressError(text) {
 
 document.getElementById("ask").addEventListener("submit", (event) => {
   event.preventDefault();
-  takeAddress(url.value);
+  submitUrl(url.value);
 });
 files.addEventListener("change", () => {
-  takeFiles(files.files);
+  submitFiles(files.files);
   files.value = "";
 });
 for (const name of ["dragenter", "dragover"]) {
@@ -102,15 +102,15 @@ window.addEventListener("dragleave", (event) => {
 window.addEventListener("drop", (event) => {
   event.preventDefault();
   drop.classList.remove("over");
-  if (event.dataTransfer.files.length) takeFiles(event.dataTransfer.files);
-  else takeAddress(event.dataTransfer.getData("text/uri-list") || event.dataTransfer.getData("text/plain"));
+  if (event.dataTransfer.files.length) submitFiles(event.dataTransfer.files);
+  else submitUrl(event.dataTransfer.getData("text/uri-list") || event.dataTransfer.getData("text/plain"));
 });
 window.addEventListener("paste", (event) => {
   if (event.clipboardData.files.length) {
     event.preventDefault();
-    takeFiles(event.clipboardData.files);
+    submitFiles(event.clipboardData.files);
   } else if (!["url", "key"].includes(document.activeElement.id)) {
-    takeAddress(event.clipboardData.getData("text/plain"));
+    submitUrl(event.clipboardData.getData("text/plain"));
   }
 });
 
@@ -121,7 +121,7 @@ function showModel() {
   );
 }
 
-// What was refused for want of a key is sent by itself now.
+// Once a key is entered, resends everything that was rejected for lack of a valid key.
 onKey(() => {
   showModel();
   for (const again of document.querySelectorAll("[data-state=refused][data-code^=key_] .again")) again.click();

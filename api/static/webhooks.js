@@ -1,6 +1,6 @@
-// The page of webhooks: endpoints and how they fare, deliveries and their attempts; refreshed every few seconds.
+// The webhooks page: endpoints with their health, deliveries with their attempts. Refreshed every few seconds.
 
-import { ask, post, sentence } from "./api.js";
+import { post, send, sentence } from "./api.js";
 import { onKey } from "./key.js";
 
 const REFRESH_MS = 3000;
@@ -11,7 +11,7 @@ const choice = document.getElementById("status");
 const more = document.getElementById("more");
 const words = document.getElementById("log-words");
 
-const secrets = new Map(); // by endpoint: shown until the page is left
+const secrets = new Map(); // by endpoint id; shown until the page is closed
 let pages = 1;
 
 const copy = (id) => document.getElementById(id).content.firstElementChild.cloneNode(true);
@@ -23,23 +23,25 @@ function ago(seconds) {
   return `${count} ${unit}${count === 1 ? "" : "s"}`;
 }
 
-// One sentence or two about an endpoint, and the colour of its dot.
+// Returns the state of an endpoint (which colors its dot) and a description for people.
 function health(endpoint) {
-  const waiting = endpoint.waiting ? ` ${endpoint.waiting} waiting, the oldest for ${ago(endpoint.oldest_waiting_s)}.` : "";
-  if (!endpoint.enabled) return ["off", `Disabled: ${(endpoint.disabled_reason ?? "").replaceAll("_", " ")}.${waiting}`];
-  if (endpoint.failing_since) return ["failing", `Failing since ${at(endpoint.failing_since)}, ${endpoint.failures} in a row.${waiting}`];
-  return ["well", `Well.${waiting} Wants ${endpoint.event_types.join(", ")}.`];
+  const pending = endpoint.waiting ? ` ${endpoint.waiting} pending, the oldest for ${ago(endpoint.oldest_waiting_s)}.` : "";
+  if (!endpoint.enabled) return ["disabled", `Disabled: ${(endpoint.disabled_reason ?? "").replaceAll("_", " ")}.${pending}`];
+  if (endpoint.failing_since) {
+    return ["failing", `Failing since ${at(endpoint.failing_since)}: ${endpoint.failures} consecutive failures.${pending}`];
+  }
+  return ["healthy", `Healthy.${pending} Subscribed to ${endpoint.event_types.join(", ")}.`];
 }
 
-// Brings a list in line with the items: what is there stays the same element, with its focus and what is unfolded.
+// Updates a list to show the items. Existing elements are reused, so they keep their focus and stay expanded.
 function sync(list, items, make, update) {
   const known = new Map([...list.children].map((element) => [element.dataset.id, element]));
-  items.forEach((item, place) => {
+  items.forEach((item, index) => {
     const element = known.get(item.id) ?? make(item);
     known.delete(item.id);
     element.dataset.id = item.id;
     update(element, item);
-    if (list.children[place] !== element) list.insertBefore(element, list.children[place] ?? null);
+    if (list.children[index] !== element) list.insertBefore(element, list.children[index] ?? null);
   });
   for (const element of known.values()) element.remove();
 }
@@ -54,20 +56,20 @@ function makeEndpoint({ id, url }) {
       try {
         await action();
         error.textContent = "";
-      } catch (refused) {
-        error.textContent = sentence(refused.message);
+      } catch (failure) {
+        error.textContent = sentence(failure.message);
       }
       refresh();
     });
   act(".test", () => post(`${path}/test`));
   act(".replay-failed", async () => {
     const { replayed } = await post(`${path}/replay`, { since: new Date(0).toISOString() });
-    find(".said").textContent = `${replayed} begin anew.`;
+    find(".said").textContent = `${replayed} ${replayed === 1 ? "delivery" : "deliveries"} replayed.`;
   });
-  act(".show-secret", async () => secrets.set(id, (await ask(`${path}/secret`)).secret));
-  act(".toggle", () => post(path, { enabled: element.dataset.health === "off" }, "PATCH"));
+  act(".show-secret", async () => secrets.set(id, (await send(`${path}/secret`)).secret));
+  act(".toggle", () => post(path, { enabled: element.dataset.health === "disabled" }, "PATCH"));
   act(".delete", async () => {
-    if (confirm(`Delete ${url} with its log?`)) await ask(path, { method: "DELETE" });
+    if (confirm(`Delete ${url} and its deliveries?`)) await send(path, { method: "DELETE" });
   });
   return element;
 }
@@ -93,26 +95,26 @@ function makeDelivery({ id }) {
 
 function updateDelivery(element, delivery) {
   const find = (selector) => element.querySelector(selector);
-  const tries = `${delivery.tries} ${delivery.tries === 1 ? "try" : "tries"}`;
+  const attempts = `${delivery.tries} ${delivery.tries === 1 ? "attempt" : "attempts"}`;
   const next = delivery.next_attempt_at ? `, next ${at(delivery.next_attempt_at)}` : "";
-  const what = `${delivery.status} after ${tries}${next} → ${delivery.url}`;
-  if (find("details").open && find(".what").textContent !== what) showAttempts(delivery.id, find(".detail"));
+  const summary = `${delivery.status} after ${attempts}${next} → ${delivery.url}`;
+  if (find("details").open && find(".what").textContent !== summary) showAttempts(delivery.id, find(".detail"));
   element.dataset.status = delivery.status;
   find(".type").textContent = delivery.event_type;
-  find(".what").textContent = what;
+  find(".what").textContent = summary;
   find(".when").textContent = at(delivery.created_at);
 }
 
-async function showAttempts(id, where) {
-  const delivery = await ask(`/v1/webhook-deliveries/${id}`);
+async function showAttempts(id, container) {
+  const delivery = await send(`/v1/webhook-deliveries/${id}`);
   const lines = delivery.attempts.map((attempt) => {
-    const came = attempt.error ?? attempt.status_code;
+    const outcome = attempt.error ?? attempt.status_code;
     const probe = attempt.trigger === "probe" ? " (probe)" : "";
-    return `${at(attempt.started_at)}  ${came}${probe}  ${Math.round(attempt.latency_ms)} ms  ${attempt.answer ?? ""}`.trimEnd();
+    return `${at(attempt.started_at)}  ${outcome}${probe}  ${Math.round(attempt.latency_ms)} ms  ${attempt.answer ?? ""}`.trimEnd();
   });
   const log = document.createElement("pre");
-  log.textContent = [`${delivery.event_id}`, ...(lines.length ? lines : ["no attempt yet"]), "", JSON.stringify(delivery.body, null, 2)].join("\n");
-  where.replaceChildren(log);
+  log.textContent = [`${delivery.event_id}`, ...(lines.length ? lines : ["no attempts yet"]), "", JSON.stringify(delivery.body, null, 2)].join("\n");
+  container.replaceChildren(log);
 }
 
 const listPath = (from) =>
@@ -120,22 +122,22 @@ const listPath = (from) =>
 
 async function refresh() {
   try {
-    const [{ endpoints: found }, page] = await Promise.all([ask("/v1/webhook-endpoints"), readDeliveries()]);
+    const [{ endpoints: found }, page] = await Promise.all([send("/v1/webhook-endpoints"), readDeliveries()]);
     sync(endpoints, found, makeEndpoint, updateEndpoint);
     sync(deliveries, page, makeDelivery, updateDelivery);
     document.getElementById("no-endpoints").hidden = found.length > 0;
-    words.textContent = page.length ? "" : choice.value ? `None is ${choice.value}.` : "Nothing has been sent yet.";
+    words.textContent = page.length ? "" : choice.value ? `No ${choice.value} deliveries.` : "No deliveries yet.";
   } catch (error) {
     words.textContent = sentence(error.message);
   }
 }
 
-// As many pages as the reader has asked for.
+// Reads as many pages as the user has loaded.
 async function readDeliveries() {
   const found = [];
   let cursor = null;
   for (let page = 0; page < pages; page += 1) {
-    const answer = await ask(listPath(cursor));
+    const answer = await send(listPath(cursor));
     found.push(...answer.deliveries);
     cursor = answer.next_cursor;
     if (!cursor) break;
@@ -152,14 +154,14 @@ more.addEventListener("click", () => {
 document.getElementById("add").addEventListener("submit", async (event) => {
   event.preventDefault();
   const field = document.getElementById("url");
-  const said = document.getElementById("add-words");
+  const message = document.getElementById("add-words");
   try {
     const endpoint = await post("/v1/webhook-endpoints", { url: field.value.trim() });
     secrets.set(endpoint.id, endpoint.secret);
-    field.value = said.textContent = "";
+    field.value = message.textContent = "";
     await refresh();
   } catch (error) {
-    said.textContent = sentence(error.message);
+    message.textContent = sentence(error.message);
     field.focus();
   }
 });

@@ -1,4 +1,4 @@
-"""What a person sees while processes run: our own lines, and each child's lines behind its name."""
+"""Console output: our own lines, and the lines of child processes prefixed with the child's name."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Console:
         self._names: list[str] = []
 
     def say(self, line: str) -> None:
-        """A line of our own."""
+        """Writes a line without a prefix."""
         with self._lock:
             self._out.write(line + "\n")
             self._out.flush()
 
     def follow(self, name: str, stream: IO[str]) -> threading.Thread:
-        """Copies the lines of `stream`, each behind the name, until it ends."""
+        """Copies all lines of `stream`, prefixed with the name, in a background thread."""
         prefix = self._prefix(name)
 
         def copy() -> None:

@@ -1,4 +1,4 @@
-"""A server's own folder: made private, with room in it, and held by one process at a time."""
+"""A server's data folder: private, with enough free space, and locked by one process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MIN_FREE_BYTES = 256 * 1024 * 1024
 
 
 def make_folder(folder: Path, *, is_private: bool = True) -> Path:
-    """Makes the folder if need be, closes it to other users (0700) if private, and returns its absolute path."""
+    """Creates the folder if it is missing and returns its absolute path. A private folder gets mode 0700."""
     folder = folder.expanduser().absolute()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -24,16 +24,19 @@ def make_folder(folder: Path, *, is_private: bool = True) -> Path:
             folder.chmod(0o700)
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        raise StartError(f"The folder {folder} cannot be made or written: {error.strerror}.") from error
+        raise StartError(f"Cannot create or write the folder {folder}: {error.strerror}.") from error
     if free < MIN_FREE_BYTES:
-        raise StartError(f"The disk of {folder} has {free >> 20} MiB left; at least {MIN_FREE_BYTES >> 20} are needed.")
+        raise StartError(f"The disk of {folder} has {free >> 20} MiB left; {MIN_FREE_BYTES >> 20} MiB are required.")
     return folder
 
 
 def read_or_make_password(path: Path) -> str:
-    """The password kept in `path`, made (0600) at the first call. Other users of the machine reach the ports, too."""
-    if path.exists() and (known := path.read_text().strip()):
-        return known
+    """Returns the password stored in `path`, creating it (with mode 0600) on the first call.
+
+    A password is required because other users of the machine can reach the port, too.
+    """
+    if path.exists() and (stored := path.read_text().strip()):
+        return stored
     password = secrets.token_urlsafe(24)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(password + "\n")
@@ -41,19 +44,19 @@ def read_or_make_password(path: Path) -> str:
 
 
 class FolderLock:
-    """An flock on `path`: gone with its process however that ends, so it is never stale."""
+    """An exclusive flock on `path`. The kernel releases it when the process ends, so it is never stale."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: IO[str] | None = None
 
     def acquire(self) -> None:
-        """Takes the lock, or raises FolderInUse with the holder's process id."""
+        """Acquires the lock. Raises FolderInUse with the holder's process id if it is taken."""
         with ExitStack() as undo:
             try:
                 file = undo.enter_context(self.path.open("a+"))
             except OSError as error:
-                raise StartError(f"The folder {self.path.parent} cannot be written: {error.strerror}.") from error
+                raise StartError(f"Cannot write to the folder {self.path.parent}: {error.strerror}.") from error
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -1,9 +1,10 @@
-"""Ends what a killed parent left behind: a tiny process that waits for the other end of its pipe to close.
+"""Kills the process groups that a killed parent leaves behind.
 
-    python -I -S guardian.py        reads "PROCESS_GROUP SIGNAL" lines; signal 0 takes the group off the list
+    python -I -S guardian.py        reads lines "PROCESS_GROUP SIGNAL"; signal 0 removes the group from the list
 
-The kernel's death signal reaches children, on Linux. This reaches their children as well, and works on macOS. Only the
-standard library is imported: it lives as long as the service and should weigh little.
+This small process waits until its input pipe closes, then signals all groups on its list. The kernel's parent-death
+signal only works on Linux and only for direct children; this also works on macOS, and for their descendants. Only the
+standard library is imported, because the process lives as long as the service and must use little memory.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ def main(lines: Iterable[str]) -> None:
 
 
 class Guardian:
-    """Our end of the pipe. While we live, nothing happens; when we die, in whatever way, the groups get it."""
+    """The parent's side: starts the guardian process, which acts when this process ends for any reason."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(  # noqa: S603 - our own file
+        self._process = subprocess.Popen(  # noqa: S603 - our own script
             [sys.executable, "-I", "-S", str(Path(__file__))],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -45,23 +46,23 @@ class Guardian:
         )
 
     def watch(self, group: int, death_signal: signal.Signals = signal.SIGKILL) -> None:
-        """Puts a process group on the list."""
-        self._tell(group, int(death_signal))
+        """Adds a process group to the list."""
+        self._send(group, int(death_signal))
 
     def forget(self, group: int) -> None:
-        """Takes a group off the list. Call it when its leader has been reaped: the number may be given to others."""
-        self._tell(group, 0)
+        """Removes a group from the list. Call this once its leader is reaped, because its id may be reused."""
+        self._send(group, 0)
 
     def close(self) -> None:
-        """Lets the guardian act on what is still on its list, and waits for its end."""
+        """Makes the guardian signal all groups still on its list, and waits for it to exit."""
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):
             self._process.stdin.close()
         self._process.wait()
 
-    def _tell(self, group: int, death_signal: int) -> None:
+    def _send(self, group: int, death_signal: int) -> None:
         assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # somebody killed it: the kernel's death signal is still there
+        with suppress(BrokenPipeError):  # the guardian was killed; the kernel's death signal still applies
             self._process.stdin.write(f"{group} {death_signal}\n")
             self._process.stdin.flush()
 

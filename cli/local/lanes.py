@@ -1,4 +1,4 @@
-"""The worker's two lanes as two processes side by side, for one GPU or a small shop."""
+"""Runs the two lanes of the worker as two processes, for a single GPU or a small installation."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from core.settings import Settings
 
 LANES = ("interactive", "bulk")
 BULK_NICENESS = 10
-# Workers touch their file every 2 s.
+# Workers touch their heartbeat file every 2 s.
 STALE_AFTER_S = 10.0
 EXIT_S = 5.0
-"""For what comes after a worker's grace: closed connections, the interpreter's exit."""
+"""Extra shutdown time after a worker's grace period, for closing connections and the interpreter's exit."""
 
 
 def heartbeat_file(run_dir: Path, lane: str) -> Path:
@@ -29,55 +29,60 @@ def heartbeat_file(run_dir: Path, lane: str) -> Path:
 
 
 def lane_children(
-    front_door: Sequence[str], environment: Mapping[str, str], run_dir: Path, metrics_port: int | None = None
+    command: Sequence[str], environment: Mapping[str, str], run_dir: Path, metrics_port: int | None = None
 ) -> list[Child]:
-    """One worker process per lane; the bulk one is niced, so that a person who waits goes first on a busy machine.
+    """Returns one worker process per lane.
 
-    metrics_port: that of the first lane; the next lane has the next one.
+    The bulk lane runs at a lower CPU priority, so that interactive jobs go first on a busy machine.
+
+    Args:
+        command: the command that starts `enrich`.
+        metrics_port: port of the first lane; the second lane uses the next port.
     """
     ports = [None if metrics_port is None else metrics_port + number for number in range(len(LANES))]
     return [
-        _lane_child(front_door, lane_environment(environment, heartbeat_file(run_dir, lane), port), lane, run_dir)
+        _lane_child(command, lane_environment(environment, heartbeat_file(run_dir, lane), port), lane, run_dir)
         for lane, port in zip(LANES, ports, strict=True)
     ]
 
 
-def _lane_child(front_door: Sequence[str], environment: Mapping[str, str], lane: str, run_dir: Path) -> Child:
+def _lane_child(command: Sequence[str], environment: Mapping[str, str], lane: str, run_dir: Path) -> Child:
     file = heartbeat_file(run_dir, lane)
     return Child(
         lane,
-        [*front_door, "worker", "--lane", lane],
+        [*command, "worker", "--lane", lane],
         environment,
         is_ready=file.exists,
-        # One of a killed run would tell that this one is ready.
+        # A file left by a killed run would mark the new process as ready.
         before_start=lambda: file.unlink(missing_ok=True),
         nice=BULK_NICENESS if lane == "bulk" else 0,
     )
 
 
-def run_lanes(settings: Settings, front_door: Sequence[str], console: Console) -> None:
-    """`enrich worker` without a lane: both until a signal. The settings' heartbeat file is touched while both are well.
+def run_lanes(settings: Settings, command: Sequence[str], console: Console) -> None:
+    """Runs both lanes until a signal, for `enrich worker` without `--lane`.
 
-    Raises StartError when one keeps crashing at its start.
+    Touches the configured heartbeat file while both lanes are healthy. Raises StartError if a lane keeps crashing
+    during startup.
     """
     with StopSignals() as signals, ExitStack() as stack:
         run_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="enrich-")))
         guardian = Guardian()
         stack.callback(guardian.close)
-        children = lane_children(front_door, dict(os.environ), run_dir, settings.metrics.port)
+        children = lane_children(command, dict(os.environ), run_dir, settings.metrics.port)
         grace_s = settings.worker.grace_s + EXIT_S
         supervisor = Supervisor(children, console=console, signals=signals, guardian=guardian, grace_s=grace_s)
         stack.callback(supervisor.stop)
         if supervisor.start():
             console.say("both lanes are ready")
-            supervisor.run(on_tick=lambda: _beat(settings.worker.heartbeat_file, run_dir))
+            supervisor.run(on_tick=lambda: _forward_heartbeat(settings.worker.heartbeat_file, run_dir))
 
 
-def _beat(common: Path | None, run_dir: Path) -> None:
-    """Passes the lanes' heartbeats on to the one file that a probe looks at."""
-    if common is not None and all(_is_fresh(heartbeat_file(run_dir, lane)) for lane in LANES):
-        common.parent.mkdir(parents=True, exist_ok=True)
-        common.touch()
+def _forward_heartbeat(file: Path | None, run_dir: Path) -> None:
+    """Touches the heartbeat file of both lanes if each lane's own file is fresh. None disables it."""
+    if file is not None and all(_is_fresh(heartbeat_file(run_dir, lane)) for lane in LANES):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
 
 
 def _is_fresh(file: Path) -> bool:

@@ -1,9 +1,9 @@
-"""Becomes another program that dies with its parent, and that is not root where it must not be.
+"""Executes a program that dies with its parent, optionally as another user.
 
     python -I -S launch.py PARENT_PID DEATH_SIGNAL NICE UID GID KEEP_SEARCH -- program arguments…
 
-A wrapper and not a `preexec_fn`: code between fork and exec deadlocks in a parent that has threads. Only the standard
-library is imported, so that it costs some 20 ms. UID -1 keeps the user.
+UID -1 keeps the current user. This is a wrapper script rather than a `preexec_fn`, because code between fork and exec
+can deadlock if the parent has threads. Only the standard library is imported, so it adds just about 20 ms.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ def main(arguments: list[str]) -> None:
     os.nice(nice)
     if uid >= 0:
         become(uid, gid, keep_search=bool(keep_search))
-    # After the change of user, which clears it.
+    # Must come after the change of user, which clears the death signal.
     die_with(parent_pid, death_signal)
-    os.execv(command[0], command)  # noqa: S606 - no shell wanted
+    os.execv(command[0], command)  # noqa: S606 - deliberately without a shell
 
 
 def die_with(parent_pid: int, death_signal: int) -> None:
-    """Asks the kernel for a signal when the parent dies, `kill -9` included. Linux only; see guardian.py for others."""
+    """Requests a signal from the kernel when the parent dies, even by `kill -9`. Linux only, see guardian.py."""
     if sys.platform != "linux":
         return
     _libc().prctl(PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
-    if os.getppid() != parent_pid:  # it died before we asked
+    if os.getppid() != parent_pid:  # the parent died before the request
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def become(uid: int, gid: int, *, keep_search: bool) -> None:
-    """Turns root into `uid`. With `keep_search` the right to enter closed folders stays.
+    """Switches from root to `uid`. With `keep_search` the process keeps the capability to enter any folder.
 
-    Postgres refuses to run as root, and a checkout under /root is closed to everybody else: keeping this one right
-    beats opening the home folder to all users.
+    Postgres refuses to run as root, but other users cannot read a checkout under /root. Keeping one capability is safer
+    than opening the home folder to all users.
     """
     capability = _search_capability() if keep_search else None
     if capability is not None:
@@ -60,7 +60,7 @@ def become(uid: int, gid: int, *, keep_search: bool) -> None:
 
 
 def _search_capability() -> int | None:
-    """The weakest capability we hold that opens closed folders; None where there is none. Docker grants only one."""
+    """Returns the weakest available capability for entering any folder, or None. Docker grants only one of the two."""
     if sys.platform != "linux":
         return None
     status = Path("/proc/self/status").read_text()
@@ -69,7 +69,7 @@ def _search_capability() -> int | None:
 
 
 def _keep(capability: int) -> None:
-    """Reduces our rights to the one capability, and makes it survive the exec (capabilities(7), "ambient")."""
+    """Drops all capabilities but one, and keeps it across exec as an ambient capability; see capabilities(7)."""
     bits = 1 << capability
     header = (ctypes.c_uint32 * 2)(LINUX_CAPABILITY_VERSION_3, 0)
     sets = (ctypes.c_uint32 * 6)(bits, bits, bits, 0, 0, 0)  # effective, permitted, inheritable, then the high halves

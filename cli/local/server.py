@@ -1,4 +1,4 @@
-"""One server process in one folder: start, wait until it answers, stop, kill, restart."""
+"""Base class of the embedded servers: start, wait until ready, stop, kill and restart one process in one folder."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ POLL_S = 0.02
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nobody listens on right now."""
+    """Returns a free TCP port on loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def is_port_free(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether a server could listen on the port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
-        # As servers do: a port in TIME_WAIT is free.
+        # Servers set this, too: a port in TIME_WAIT is free for them.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
@@ -50,9 +51,9 @@ def launch_command(
     user: tuple[int, int] = (-1, -1),
     keep_search: bool = False,
 ) -> list[str]:
-    """The command that becomes `argv` and dies with us; see launch.py.
+    """Wraps a command so that it dies with this process; see launch.py.
 
-    The kernel watches the thread that starts it, not the process: call it from a thread that lasts.
+    Start the command from a thread that lasts, because the kernel sends the death signal when that thread ends.
     """
     wrapper = [sys.executable, "-I", "-S", str(Path(launch.__file__))]
     numbers = (os.getpid(), int(death_signal), nice, *user, int(keep_search))
@@ -60,17 +61,17 @@ def launch_command(
 
 
 class Server(ABC):
-    """Base of the embedded servers. The folder holds data, password, log and lock, and belongs to one process."""
+    """An embedded server. Its folder contains data, password, log and lock, and is used by one process at a time."""
 
     name: ClassVar[str]
-    # Asks for a clean but prompt end.
+    # Requests a clean but prompt shutdown.
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
     start_timeout_s: ClassVar[float] = 60.0
     stop_timeout_s: ClassVar[float] = 15.0
 
     def __init__(self, folder: Path, *, port: int = 0) -> None:
         self.folder = folder
-        # Chosen at the first start and kept: the address stays the same over restarts.
+        # If 0, chosen at the first start and then kept, so that the URL stays the same over restarts.
         self.port = port
         self.password = ""
         self._lock: FolderLock | None = None
@@ -79,19 +80,19 @@ class Server(ABC):
     @property
     @abstractmethod
     def url(self) -> str:
-        """Address with the password in it."""
+        """The connection URL, including the password."""
 
     @abstractmethod
     def prepare(self) -> None:
-        """Makes the data if need be and clears what a killed server left behind."""
+        """Initializes the data if it is missing, and cleans up after a killed server."""
 
     @abstractmethod
     def command(self) -> list[str]:
-        """The full command of the server."""
+        """Returns the server's command line."""
 
     @abstractmethod
     def is_ready(self) -> bool:
-        """Whether it answers a real question now."""
+        """Whether the server responds to a query."""
 
     @property
     def pid(self) -> int | None:
@@ -106,7 +107,7 @@ class Server(ABC):
         return self.folder / "server.log"
 
     def start(self) -> str:
-        """Starts the server and returns its address once it answers. Raises StartError with a sentence to show."""
+        """Starts the server, waits until it is ready and returns its URL. Raises StartError."""
         if self.is_running:
             return self.url
         self.folder = make_folder(self.folder)
@@ -126,8 +127,8 @@ class Server(ABC):
         if self.port == 0:
             self.port = free_port()
         elif not is_port_free(self.port):
-            raise PortTaken(f"Port {self.port} on 127.0.0.1 is taken, {self.name} cannot listen there.")
-        if self.log_path.exists():  # one log of a run before is kept, no more
+            raise PortTaken(f"Port {self.port} on 127.0.0.1 is taken; {self.name} cannot listen on it.")
+        if self.log_path.exists():  # keeps the log of the previous run only
             self.log_path.replace(self.log_path.with_suffix(".log.1"))
         with self.log_path.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own binary
@@ -135,9 +136,9 @@ class Server(ABC):
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # Its own group: Ctrl-C goes to us alone, and we stop things in order.
+                # Own process group, so that Ctrl-C reaches only this process, which then stops the servers in order.
                 process_group=0,
-                # A server must not depend on the caller's language or on its client variables (PGDATA, PGPORT …).
+                # The server must not depend on the user's locale or client variables (PGDATA, PGPORT …).
                 env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
             )
         self._wait_until_ready()
@@ -147,18 +148,18 @@ class Server(ABC):
         deadline = time.monotonic() + self.start_timeout_s
         while not self.is_ready():
             if self._process.poll() is not None:
-                raise StartError(f"{self.name} ended at its start; its last words were:\n{self.last_words()}")
+                raise StartError(f"{self.name} exited during startup; the end of its log:\n{self.log_tail()}")
             if time.monotonic() > deadline:
-                raise StartError(f"{self.name} did not answer within {self.start_timeout_s:g} s; see {self.log_path}.")
+                raise StartError(f"{self.name} was not ready within {self.start_timeout_s:g} s; see {self.log_path}.")
             time.sleep(POLL_S)
 
-    def last_words(self, lines: int = 8) -> str:
-        """The end of the server's log."""
+    def log_tail(self, lines: int = 8) -> str:
+        """Returns the last lines of the server's log."""
         text = self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
         return "\n".join(f"  {line}" for line in text.splitlines()[-lines:])
 
     def stop(self) -> None:
-        """Ends the server in order, within `stop_timeout_s`; then with force. Does nothing when it is not running."""
+        """Shuts the server down cleanly, or kills it after `stop_timeout_s`. Does nothing if it is not running."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(self.stop_signal)
             with suppress(subprocess.TimeoutExpired):
@@ -166,7 +167,7 @@ class Server(ABC):
         self.kill()
 
     def kill(self) -> None:
-        """`kill -9` for the server and all its processes, as a power cut would."""
+        """Kills the server and all its processes with SIGKILL, like a power cut."""
         if self._process is not None:
             kill_tree(self._process.pid)
             self._process.wait()
@@ -176,7 +177,7 @@ class Server(ABC):
             self._lock = None
 
     def restart(self) -> str:
-        """Stops and starts again, at the same address."""
+        """Stops the server and starts it again at the same URL."""
         self.stop()
         return self.start()
 
@@ -191,7 +192,7 @@ class Server(ABC):
 
 
 def kill_tree(pid: int) -> None:
-    """SIGKILL to a process and all its descendants."""
+    """Sends SIGKILL to a process and all its descendants."""
     try:
         process = psutil.Process(pid)
         family = [process, *process.children(recursive=True)]
@@ -204,11 +205,14 @@ def kill_tree(pid: int) -> None:
             continue
 
 
-def end_leftover(pid: int, belongs: str, stop_signal: signal.Signals, timeout_s: float = 10.0) -> None:
-    """Ends a server that outlived a killed parent. It is ours only if `belongs` is an argument of its command line."""
+def stop_orphan(pid: int, argument: str, stop_signal: signal.Signals, timeout_s: float = 10.0) -> None:
+    """Stops a server that outlived its killed parent.
+
+    Does nothing unless the process's command line contains `argument`, because the id may have been reused.
+    """
     try:
         process = psutil.Process(pid)
-        if belongs not in process.cmdline():
+        if argument not in process.cmdline():
             return
         process.send_signal(stop_signal)
         process.wait(timeout_s)

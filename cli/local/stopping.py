@@ -1,4 +1,4 @@
-"""The user's wish to stop, as state: the first signal asks, the second insists."""
+"""Stop signals as state: the first signal requests a graceful stop, the second an immediate one."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopSignals:
-    """While the block runs, SIGINT, SIGTERM and SIGHUP are counted and interrupt nothing. Main thread only."""
+    """Records SIGINT, SIGTERM and SIGHUP within a `with` block, without interrupting it. Main thread only."""
 
     def __init__(self) -> None:
-        self._asked = threading.Event()
+        self._requested = threading.Event()
         self._before: dict[signal.Signals, Any] = {}
         self.is_urgent = False
 
     @property
     def is_set(self) -> bool:
-        return self._asked.is_set()
+        return self._requested.is_set()
 
     def wait(self, timeout_s: float) -> bool:
-        """Waits for the first signal; True when it has come."""
-        return self._asked.wait(timeout_s)
+        """Waits for the first signal. Returns whether it was received."""
+        return self._requested.wait(timeout_s)
 
     def set(self) -> None:
-        """As the first signal does."""
-        self._asked.set()
+        """Requests a stop, like the first signal."""
+        self._requested.set()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._asked.is_set():
+        if self._requested.is_set():
             self.is_urgent = True
-        self._asked.set()
+        self._requested.set()
 
     def __enter__(self) -> Self:
         for number in SIGNALS:

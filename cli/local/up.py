@@ -1,6 +1,6 @@
-"""`enrich up`: the whole service on one machine, with nothing to install and one Ctrl-C for all of it.
+"""`enrich up`: runs the whole service on one machine, and stops all of it on Ctrl-C.
 
-The same processes as in production; only the addresses differ. Everything it keeps lies under one folder.
+It runs the same processes as in production; only the server URLs differ. All data is stored in one folder.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ from core.startup_errors import PortTaken
 
 @dataclass(frozen=True)
 class UpOptions:
-    """What the command line says.
+    """Options of the command line.
 
     Args:
-        front_door: the command that starts `enrich`; children are started with it.
-        host: address that the API listens on.
-        metrics_port: the interactive worker's; the bulk worker and the dispatcher use the next two ports. None serves
-            the API's metrics only.
+        command: the command that starts `enrich`, used for child processes.
+        host: address on which the API listens.
+        metrics_port: metrics port of the interactive worker; the bulk worker and the dispatcher use the next two ports.
+            If None, only the API serves metrics.
     """
 
-    front_door: Sequence[str]
+    command: Sequence[str]
     data_dir: Path = Path("data")
     host: str = "127.0.0.1"
     port: int = 8000
@@ -70,9 +70,9 @@ class Up:
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
     def run(self) -> None:
-        """Starts everything, keeps it running until a signal, and stops everything. Raises StartError."""
+        """Starts all processes, keeps them running until a signal, and stops them. Raises StartError."""
         started_at = time.monotonic()
-        # Before anything is started: the clearest moment to say so.
+        # Checked first, before anything is created or started.
         refuse_exposure(self.options.host, require_key=requires_key(self.environment))
         self._check_ports()
         with StopSignals() as signals, ExitStack() as stack:
@@ -87,19 +87,19 @@ class Up:
             stack.callback(supervisor.stop)
             stack.callback(self.console.say, "stopping …")
             if supervisor.start():
-                self._say_ready(time.monotonic() - started_at)
-                supervisor.run(on_tick=lambda: self._mend(servers, guardian))
-        self.console.say("stopped; nothing is left running")
+                self._report_ready(time.monotonic() - started_at)
+                supervisor.run(on_tick=lambda: self._restart_crashed(servers, guardian))
+        self.console.say("stopped; no processes are left")
 
     def _check_ports(self) -> None:
-        wanted = [(self.options.port, self.options.host, "--port")]
+        required = [(self.options.port, self.options.host, "--port")]
         if self.options.metrics_port is not None:
             host = self.environment.get("ENRICH_METRICS__HOST") or MetricsSettings().host
-            wanted += [(self.options.metrics_port + n, host, "--metrics-port") for n in range(len(LANES) + 1)]
-        for port, host, option in wanted:
+            required += [(self.options.metrics_port + n, host, "--metrics-port") for n in range(len(LANES) + 1)]
+        for port, host, option in required:
             if not is_port_free(port, host):
                 raise PortTaken(
-                    f"Port {port} on {host} is taken: stop what listens there, or choose another with {option}."
+                    f"Port {port} on {host} is taken: stop the program that uses it, or choose another with {option}."
                 )
 
     def _open_data_dir(self, stack: ExitStack) -> Path:
@@ -107,22 +107,25 @@ class Up:
         lock = FolderLock(data_dir / "lock")
         lock.acquire()
         stack.callback(lock.release)
-        self.console.say(f"starting on this machine; everything is kept in {data_dir}")
+        self.console.say(f"starting; all data is stored in {data_dir}")
         return data_dir
 
     def _start_servers(
         self, data_dir: Path, guardian: Guardian, signals: StopSignals, stack: ExitStack
     ) -> tuple[list[Server], dict[str, str]]:
-        """Our own Postgres and Redis, each unless the user's environment names one; and the children's environment."""
+        """Starts the embedded Postgres and Redis, unless the environment names other servers.
+
+        Returns the started servers and the environment of the children.
+        """
         candidates = {
             DATABASE_URL: EmbeddedPostgres(data_dir / "postgres"),
             QUEUE_URL: EmbeddedRedis(data_dir / "redis"),
         }
         urls, servers = {}, []
         for variable, server in candidates.items():
-            if given := self.environment.get(variable):
-                self.console.say(f"  {server.name:<20} yours, from {variable}")
-                urls[variable] = given
+            if external := self.environment.get(variable):
+                self.console.say(f"  {server.name:<20} external, from {variable}")
+                urls[variable] = external
             elif not signals.is_set:
                 urls[variable] = self._start_server(server, guardian, stack)
                 servers.append(server)
@@ -141,19 +144,19 @@ class Up:
         url = server.start()
         stack.callback(server.stop)
         self._watch(server, guardian)
-        self._say_started(server.name, time.monotonic() - started_at)
+        self._report_started(server.name, time.monotonic() - started_at)
         return url
 
     def _watch(self, server: Server, guardian: Guardian) -> None:
         assert server.pid is not None
         guardian.watch(server.pid, server.stop_signal)
 
-    def _mend(self, servers: Sequence[Server], guardian: Guardian) -> None:
-        """Starts a server again that ended by itself, at the same address."""
+    def _restart_crashed(self, servers: Sequence[Server], guardian: Guardian) -> None:
+        """Restarts servers that have exited unexpectedly, at the same URL."""
         for server in servers:
             if server.is_running:
                 continue
-            self.console.say(f"{server.name} ended; starting it again. Its last words:\n{server.last_words()}")
+            self.console.say(f"{server.name} exited; restarting it. The end of its log:\n{server.log_tail()}")
             assert server.pid is not None
             guardian.forget(server.pid)
             server.restart()
@@ -162,7 +165,7 @@ class Up:
     def _migrate(self, environment: Mapping[str, str]) -> None:
         started_at = time.monotonic()
         migrate(database_settings(environment))
-        self._say_started("schema", time.monotonic() - started_at)
+        self._report_started("schema", time.monotonic() - started_at)
 
     def _supervisor(
         self, data_dir: Path, environment: Mapping[str, str], signals: StopSignals, guardian: Guardian
@@ -170,58 +173,64 @@ class Up:
         return Supervisor(
             [
                 self._api(environment),
-                *lane_children(self.options.front_door, environment, data_dir / "run", self.options.metrics_port),
+                *lane_children(self.options.command, environment, data_dir / "run", self.options.metrics_port),
                 Child(
                     "dispatcher",
-                    [*self.options.front_door, "dispatcher"],
+                    [*self.options.command, "dispatcher"],
                     with_metrics_port(environment, self.options.dispatcher_metrics_port),
                 ),
             ],
             console=self.console,
             signals=signals,
             guardian=guardian,
-            on_ready=self._say_started,
+            on_ready=self._report_started,
             grace_s=longest_grace_s(environment) + EXIT_S,
         )
 
     def _api(self, environment: Mapping[str, str]) -> Child:
         url = f"{self._base_url()}/readyz"
-        return Child("api", [*self.options.front_door, "api"], environment, is_ready=lambda: answers_200(url))
+        return Child("api", [*self.options.command, "api"], environment, is_ready=lambda: responds_ok(url))
 
     def _base_url(self) -> str:
-        """Where this machine itself reaches the API."""
+        """Returns the URL at which this machine reaches the API."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.options.host, self.options.host)  # noqa: S104
         return f"http://[{host}]:{self.options.port}" if ":" in host else f"http://{host}:{self.options.port}"
 
-    def _say_started(self, name: str, seconds: float) -> None:
+    def _report_started(self, name: str, seconds: float) -> None:
         self.console.say(f"  {name:<20} ready in {seconds:.1f} s")
 
-    def _say_ready(self, seconds: float) -> None:
-        address = f"http://localhost:{self.options.port}"
-        networks = "addresses on this machine (127.0.0.0/8 and ::1) may be fetched; other private networks may not"
-        if "ENRICH_FETCH__ALLOW_NETWORKS" in self.environment:
-            networks = "private addresses may be fetched as ENRICH_FETCH__ALLOW_NETWORKS says"
-        access = "no key is asked for, and only requests of this machine are taken"
-        if requires_key(self.environment):
-            make = f"enrich keys --data-dir {self.options.data_dir} create --owner local --name me"
-            access = f"a key is asked for (-H 'Authorization: Bearer KEY'); this makes one: {make}"
-        metrics = f"{address}/metrics"
-        if self.options.metrics_port is not None:
-            metrics += (
-                f", and ports {self.options.metrics_port} to {self.options.dispatcher_metrics_port} for the others"
-            )
+    def _report_ready(self, seconds: float) -> None:
+        url = f"http://localhost:{self.options.port}"
         self.console.say(
-            f"ready in {seconds:.1f} s: open {address}\n"
-            f"  try    curl -F file=@photo.jpg -H 'Prefer: wait=30' {address}/v1/jobs\n"
-            f"  note   {networks}\n"
-            f"  note   {access}\n"
-            f"  note   metrics for Prometheus are at {metrics}\n"
-            f"  stop   Ctrl-C stops all of it; what is queued goes on at the next start"
+            f"ready in {seconds:.1f} s: open {url}\n"
+            f"  try    curl -F file=@photo.jpg -H 'Prefer: wait=30' {url}/v1/jobs\n"
+            f"  note   {self._networks_note()}\n"
+            f"  note   {self._access_note()}\n"
+            f"  note   Prometheus metrics: {url}/metrics{self._metrics_ports()}\n"
+            f"  stop   Ctrl-C stops all processes; queued jobs resume at the next start"
+        )
+
+    def _networks_note(self) -> str:
+        if "ENRICH_FETCH__ALLOW_NETWORKS" in self.environment:
+            return "images may be fetched from the private networks in ENRICH_FETCH__ALLOW_NETWORKS"
+        return "images may be fetched from this machine (127.0.0.0/8 and ::1), but not from other private networks"
+
+    def _access_note(self) -> str:
+        if not requires_key(self.environment):
+            return "no API key is required; only requests from this machine are accepted"
+        create = f"enrich keys --data-dir {self.options.data_dir} create --owner local --name me"
+        return f"an API key is required (-H 'Authorization: Bearer KEY'); create one with: {create}"
+
+    def _metrics_ports(self) -> str:
+        if self.options.metrics_port is None:
+            return ""
+        return (
+            f", and ports {self.options.metrics_port} to {self.options.dispatcher_metrics_port} for the other processes"
         )
 
 
 def database_settings(environment: Mapping[str, str]) -> Settings:
-    """Settings with the addresses of Postgres that `environment` names."""
+    """Returns settings with the Postgres URLs of `environment`."""
     direct = environment.get("ENRICH_DATABASE__DIRECT_URL")
     return Settings(
         database=DatabaseSettings(
@@ -230,8 +239,8 @@ def database_settings(environment: Mapping[str, str]) -> Settings:
     )
 
 
-def answers_200(url: str) -> bool:
-    """Whether a GET of `url` answers 200 now."""
+def responds_ok(url: str) -> bool:
+    """Whether a GET request to `url` returns status 200."""
     try:
         with urllib3.PoolManager(retries=False, timeout=2.0) as pool:
             return pool.request("GET", url).status == HTTPStatus.OK

@@ -1,4 +1,4 @@
-"""A real browser, and an API process for it to look at."""
+"""Fixtures: a real browser and an API process for it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from cli.local.server import free_port
 from core.settings import Settings
+from tests.ports import free_port
 from tests.processes import running, wait_for_api
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-# Without these a browser asks its maker's servers for updates and the like.
+# Without these flags the browser contacts its vendor's servers, for updates and the like.
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -40,7 +40,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def api_base(settings: Settings, tmp_path: Path) -> Iterator[str]:
-    """The address of an API process on the test's own record."""
+    """The base URL of an API process on the test's own database."""
     port = free_port()
     own = settings.model_copy(update={"api": settings.api.model_copy(update={"port": port})})
     with running(own, "api", log=tmp_path / "api.log"):
@@ -50,17 +50,17 @@ def api_base(settings: Settings, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def page(browser: Browser, api_base: str) -> Iterator[Page]:
-    """A fresh tab. The test fails when a page asks for anything elsewhere, or breaks its own security policy."""
+    """A fresh tab. The test fails if a page contacts another host or violates its security policy."""
     with browser.new_context(base_url=api_base) as context:
         page = context.new_page()
         page.set_default_timeout(20_000)
-        wrong: list[str] = []
-        page.on("request", lambda request: wrong.append(request.url) if is_elsewhere(request.url, api_base) else None)
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("console", lambda line: wrong.append(line.text) if "Security Policy" in line.text else None)
+        faults: list[str] = []
+        page.on("request", lambda request: faults.append(request.url) if is_foreign(request.url, api_base) else None)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda line: faults.append(line.text) if "Security Policy" in line.text else None)
         yield page
-        assert wrong == []
+        assert faults == []
 
 
-def is_elsewhere(url: str, base: str) -> bool:
+def is_foreign(url: str, base: str) -> bool:
     return not url.startswith((f"{base}/", "blob:", "data:"))

@@ -1,4 +1,4 @@
-"""The short form of `make chaos`: every kind of process is killed once under load, with short leases."""
+"""Short version of `make chaos`: each kind of process is killed once under load, with short leases."""
 
 from __future__ import annotations
 

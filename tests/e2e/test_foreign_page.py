@@ -1,4 +1,4 @@
-"""A foreign page in a real browser, before a service without keys: whatever it tries, no job is made or read."""
+"""A page of another origin, in a real browser, cannot create or read jobs of a service without API keys."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def foreign_port() -> Iterator[int]:
         thread.join()
 
 
-@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])  # the same site at another port, and another site
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])  # the same site on another port, and another site
 def test_a_foreign_page_can_neither_submit_nor_read(
     browser: Browser, api_base: str, foreign_port: int, name: str
 ) -> None:

@@ -1,4 +1,4 @@
-"""The short form of `make fuzz`: hostile addresses, pictures and requests, and not one promise broken."""
+"""Short version of `make fuzz`: hostile URLs, images and requests."""
 
 from __future__ import annotations
 

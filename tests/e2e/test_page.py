@@ -1,4 +1,4 @@
-"""The page in a real browser, before a real API process: everything a person sees, with nothing from elsewhere."""
+"""The web page in a real browser, with a real API process."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ PASTE_TEXT = """(text) => {
 
 
 @contextmanager
-def played_worker(sessions: Sessions) -> Iterator[None]:
-    """Answers every job as a worker would: addresses with `missing` fail, those with `slow` never end."""
+def fake_worker(sessions: Sessions) -> Iterator[None]:
+    """Finishes every job as a worker would: URLs with `missing` fail, those with `slow` never finish."""
     stopping = threading.Event()
 
     def work() -> None:
@@ -62,7 +62,7 @@ def played_worker(sessions: Sessions) -> Iterator[None]:
         thread.join()
 
 
-def test_a_picture_is_described_by_a_real_worker(page: Page, settings: Settings, tmp_path: Path) -> None:
+def test_a_real_worker_describes_an_image(page: Page, settings: Settings, tmp_path: Path) -> None:
     # Given a worker with its model,
     heartbeat = tmp_path / "heartbeat"
     worker = {"bundle": make_tiny_bundle(tmp_path / "bundle"), "heartbeat_file": heartbeat}
@@ -70,26 +70,26 @@ def test_a_picture_is_described_by_a_real_worker(page: Page, settings: Settings,
     with running(settings, "worker", "--lane", "interactive", log=tmp_path / "worker.log") as child:
         wait_for_file(heartbeat, child)
 
-        # when somebody drops a picture,
+        # when a user drops an image,
         page.goto("/")
         page.evaluate(DROP, ["shirt.jpg", list(pictures.jpeg())])
 
-        # then the catalogue entry is there, with what the model is not sure of said in words.
+        # then the catalogue entry appears, with uncertain attributes marked.
         card = page.locator(".card")
         expect(card).to_have_attribute("data-state", "succeeded")
         expect(card.locator(".attribute")).to_have_count(7)
         season = card.locator(".attribute", has_text="Season")
-        expect(season.locator(".value")).to_contain_text("not sure – perhaps ")
+        expect(season.locator(".value")).to_contain_text("not sure – possibly ")
         expect(card.locator(".timings")).to_contain_text("model")
         expect(card.locator(".picture img")).to_be_visible()
         expect(page.locator("#model")).to_contain_text("Model: ")
 
 
-def test_every_way_in(page: Page, sessions: Sessions, tmp_path: Path) -> None:
+def test_images_can_be_dropped_pasted_chosen_and_typed(page: Page, sessions: Sessions, tmp_path: Path) -> None:
     file = tmp_path / "two.jpg"
     file.write_bytes(pictures.jpeg(40, 40))
     page.goto("/")
-    with played_worker(sessions):
+    with fake_worker(sessions):
         page.evaluate(DROP, ["dropped.jpg", list(pictures.jpeg())])
         page.evaluate(PASTE, ["pasted.jpg", list(pictures.jpeg())])
         page.evaluate(PASTE_TEXT, "https://shop.example/text.jpg")
@@ -104,27 +104,27 @@ def test_every_way_in(page: Page, sessions: Sessions, tmp_path: Path) -> None:
     assert sources == [typed, "two.jpg", "two.jpg", text, "pasted.jpg", "dropped.jpg"]
     assert "hush" not in page.content()
     expect(page.locator(".name").first).to_have_text("Men Navy Blue Casual Shirt")
-    expect(page.locator(".attribute", has_text="Season").first).to_contain_text("not sure – perhaps Fall")
+    expect(page.locator(".attribute", has_text="Season").first).to_contain_text("not sure – possibly Fall")
     expect(page.locator(".attribute", has_text="Season").locator(".score").first).to_have_text("41\u00a0%")
 
 
-def test_a_picture_of_no_product_is_told(page: Page, sessions: Sessions) -> None:
+def test_a_photo_without_a_product_is_reported(page: Page, sessions: Sessions) -> None:
     page.goto("/")
-    with played_worker(sessions):
+    with fake_worker(sessions):
         page.evaluate(PASTE_TEXT, "https://shop.example/landscape.jpg")
-        expect(page.locator(".words")).to_have_text("This does not look like a picture of a product.")
+        expect(page.locator(".words")).to_have_text("This does not look like a product photo.")
         page.evaluate(PASTE_TEXT, "https://shop.example/shirt.jpg")
         expect(page.locator(".words").first).to_have_text("Done.")
 
 
-def test_errors_are_told_in_words(page: Page, sessions: Sessions) -> None:
+def test_errors_are_shown_as_text(page: Page, sessions: Sessions) -> None:
     page.goto("/")
     page.fill("#url", "shirt.jpg")
     page.keyboard.press("Enter")
-    expect(page.locator("#url-error")).to_contain_text("Write the address in full")
+    expect(page.locator("#url-error")).to_contain_text("Enter the full URL")
     expect(page.locator(".card")).to_have_count(0)
 
-    with played_worker(sessions):
+    with fake_worker(sessions):
         page.fill("#url", "https://shop.example/missing.jpg")
         page.keyboard.press("Enter")
         expect(page.locator("#url-error")).to_be_hidden()
@@ -139,7 +139,7 @@ def test_errors_are_told_in_words(page: Page, sessions: Sessions) -> None:
 
 def test_a_job_can_be_canceled(page: Page, sessions: Sessions) -> None:
     page.goto("/")
-    with played_worker(sessions):
+    with fake_worker(sessions):
         page.fill("#url", "https://shop.example/slow.jpg")
         page.keyboard.press("Enter")
         page.get_by_role("button", name="Cancel").click()
@@ -147,7 +147,7 @@ def test_a_job_can_be_canceled(page: Page, sessions: Sessions) -> None:
         expect(page.locator(".card .words")).to_have_text("Canceled.")
 
 
-def test_the_keyboard_is_enough(page: Page) -> None:
+def test_the_page_is_usable_by_keyboard(page: Page) -> None:
     page.goto("/")
     reached = []
     for _ in range(7):
@@ -168,14 +168,14 @@ def test_the_documentation_works_offline(page: Page) -> None:
     expect(page.locator("#operations-Health-getHealth .live-responses-table")).to_contain_text('"status": "ok"')
 
 
-def test_a_service_that_goes_away_is_said(page: Page, sessions: Sessions) -> None:
+def test_an_unreachable_service_is_reported(page: Page, sessions: Sessions) -> None:
     page.goto("/")
     page.context.set_offline(True)
     page.fill("#url", "https://shop.example/a.jpg")
     page.keyboard.press("Enter")
-    expect(page.locator(".card .words")).to_contain_text("does not answer")
+    expect(page.locator(".card .words")).to_contain_text("does not respond")
 
     page.context.set_offline(False)
-    with played_worker(sessions):
+    with fake_worker(sessions):
         page.get_by_role("button", name="Try again").click()
         expect(page.locator(".card")).to_have_attribute("data-state", "succeeded")

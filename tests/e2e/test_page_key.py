@@ -1,4 +1,4 @@
-"""The page before a service that asks for keys: one field, asked for when it is needed, kept for the tab."""
+"""The web page with a service that requires API keys: it asks once, and keeps the key for the tab."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from cli.local.server import free_port
 from core.db.engine import Sessions
 from core.settings import Settings
-from tests.e2e.test_page import played_worker
+from tests.e2e.test_page import fake_worker
 from tests.integration.core.auth.test_api_keys import make_key
+from tests.ports import free_port
 from tests.processes import running, wait_for_api
 
 
 @pytest.fixture
 def page(browser: Browser, settings: Settings, tmp_path: Path) -> Iterator[Page]:
-    """A fresh tab before an API process that asks for keys."""
+    """A fresh tab, with an API process that requires keys."""
     port = free_port()
     api = settings.api.model_copy(update={"port": port, "require_key": True})
     with running(settings.model_copy(update={"api": api}), "api", log=tmp_path / "api.log"):
@@ -30,20 +30,20 @@ def page(browser: Browser, settings: Settings, tmp_path: Path) -> Iterator[Page]
 
 
 def test_the_key_is_asked_for_once_and_kept_for_the_tab(page: Page, sessions: Sessions) -> None:
-    # Given a page whose first question was refused,
+    # Given a page whose first request was rejected,
     page.goto("/")
     expect(page.locator("#key-words")).to_contain_text("Send an API key")
 
-    # when a picture is sent without a key, and with a wrong one,
+    # when an image is sent without a key, and with a wrong one,
     page.fill("#url", "https://shop.example/a.jpg")
     page.locator("#url").press("Enter")
     expect(page.locator(".card")).to_have_attribute("data-state", "refused")
     page.fill("#key", "enrich_wrong")
     page.locator("#key").press("Enter")
-    expect(page.locator("#key-words")).to_contain_text("This key opens nothing")
+    expect(page.locator("#key-words")).to_contain_text("Invalid or revoked API key")
 
-    # then the right one sends it by itself,
-    with played_worker(sessions):
+    # then entering the right key resends it,
+    with fake_worker(sessions):
         page.fill("#key", make_key(sessions))
         page.locator("#key").press("Enter")
         expect(page.locator(".card")).to_have_attribute("data-state", "succeeded")

@@ -19,7 +19,7 @@ from core.db.engine import Sessions
 from core.db.webhook_models import WebhookEndpoint
 from core.settings import Settings
 from core.webhooks import secrets
-from core.webhooks.events import test_event as make_test_event
+from core.webhooks.events import create_test_event
 from tests.ports import free_port
 from tests.processes import ROOT, running, wait_until
 from tests.webhook_receiver import Receiver
@@ -64,7 +64,7 @@ def receiving(command: list[str], secret: str, port: int, log: Path) -> Iterator
 
 def send_test(sessions: Sessions, endpoint_id: uuid.UUID) -> None:
     with sessions.begin() as session:
-        make_test_event(session, session.get_one(WebhookEndpoint, endpoint_id))
+        create_test_event(session, session.get_one(WebhookEndpoint, endpoint_id))
 
 
 def test_the_receivers_verify_what_the_dispatcher_sends_also_during_rotation(

@@ -1,4 +1,4 @@
-"""`enrich up` as a person uses it: one command, jobs in all three ways, Ctrl-C, and a power cut."""
+"""`enrich up` as a user runs it: one command, all three kinds of jobs, Ctrl-C, and a power cut."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ import pytest
 import urllib3
 from moto.server import ThreadedMotoServer
 
-from cli.local.server import free_port
 from core.telemetry.metrics import LANES
 from model.answer import METADATA_KEYS
 from tests import pictures
 from tests.image_server import ImageServer
+from tests.ports import free_port
 from tests.processes import wait_until
 from tests.scraper import assert_usual, scrape
 from train.synthetic.tiny import make_tiny_bundle
@@ -35,7 +35,7 @@ pytestmark = [
 ]
 ENRICH = [sys.executable, "-m", "cli.main"]
 START_TIMEOUT_S = 120
-# Three in a row; below the range from which the system gives out ports.
+# The first of three consecutive ports, below the system's ephemeral range.
 METRICS_PORT = 20_000 + os.getpid() % 10_000
 
 
@@ -62,7 +62,7 @@ class Service:
             return dict(http.request("GET", f"{self.base}/v1/jobs/{job_id}?wait={wait_s}", timeout=90).json())
 
     def family(self) -> list[psutil.Process]:
-        """All processes, the guardian and the servers included."""
+        """Returns all processes, including the guardian and the servers."""
         own = psutil.Process(self.process.pid)
         return [own, *own.children(recursive=True)]
 
@@ -74,7 +74,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def s3_url() -> Iterator[str]:
-    """A real S3 server with one picture at s3://shop/shirt.jpg."""
+    """A real S3 server with one image at s3://shop/shirt.jpg."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     url = f"http://127.0.0.1:{server.get_host_and_port()[1]}"
@@ -95,7 +95,7 @@ def images() -> Iterator[ImageServer]:
 
 @contextlib.contextmanager
 def running_up(data_dir: Path, bundle: Path, port: int, *options: str, **variables: str) -> Iterator[Service]:
-    """`enrich up` in a process group of its own, as from a terminal; what is left at the end is killed."""
+    """Runs `enrich up` in its own process group, as from a terminal. Kills what is left at the end."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("ENRICH_")}
     environment |= {"ENRICH_WORKER__BUNDLE": str(bundle), "ENRICH_FETCH__PORTS": "[]", **variables}
     output = data_dir.parent / f"output-{port}"
@@ -141,7 +141,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, bundle: Path, s3_url: str)
     }
     with running_up(data_dir, bundle, free_port(), "--metrics-port", str(METRICS_PORT), **s3) as service:
         yield service
-        # A start is dear, so this one's end is a test as well: who kills only the parent has killed all.
+        # Starting is expensive, so this shutdown is also a test: killing the parent ends all processes.
         family = service.family()
         service.process.kill()
         service.process.wait()
@@ -174,11 +174,11 @@ def test_an_uploaded_picture_is_answered(service: Service) -> None:
     assert_answered(response.json())
 
 
-def test_the_start_up_lines_tell_where_to_look(service: Service) -> None:
+def test_the_startup_output_explains_how_to_use_it(service: Service) -> None:
     output = service.output.read_text()
     assert f"open http://localhost:{service.port}" in output
-    assert "everything is kept in" in output
-    assert "Ctrl-C stops all of it" in output
+    assert "all data is stored in" in output
+    assert "Ctrl-C stops all processes" in output
     assert "127.0.0.0/8" in output
 
 
@@ -193,10 +193,10 @@ def test_every_process_can_be_scraped(service: Service, images: ImageServer) -> 
     dispatcher = scrape(f"http://127.0.0.1:{METRICS_PORT + 2}")
     assert_usual(dispatcher, "dispatcher")
     assert dispatcher.value("enrich_queue_depth", lane="interactive") == 0
-    assert f"ports {METRICS_PORT} to {METRICS_PORT + 2} for the others" in service.output.read_text()
+    assert f"ports {METRICS_PORT} to {METRICS_PORT + 2} for the other processes" in service.output.read_text()
 
 
-def test_taken_ports_for_metrics_are_told_before_anything_is_started(service: Service, tmp_path: Path) -> None:
+def test_a_taken_metrics_port_is_reported_before_anything_is_started(service: Service, tmp_path: Path) -> None:
     refused = up_briefly(tmp_path / "other", free_port(), "--metrics-port", str(METRICS_PORT - 1))
     assert refused.returncode == 2
     assert refused.stderr.startswith(f"enrich: Port {METRICS_PORT} on 127.0.0.1 is taken")
@@ -204,7 +204,7 @@ def test_taken_ports_for_metrics_are_told_before_anything_is_started(service: Se
     assert not (tmp_path / "other").exists()
 
 
-def test_submit_waits_for_answers_and_tells_failures(service: Service, images: ImageServer, tmp_path: Path) -> None:
+def test_submit_waits_for_results_and_reports_failures(service: Service, images: ImageServer, tmp_path: Path) -> None:
     picture = tmp_path / "picture.jpg"
     picture.write_bytes(pictures.jpeg(quality=80))
     sources = [images.url("/good.jpg"), str(picture), images.url("/status/404")]
@@ -267,4 +267,4 @@ def test_queued_jobs_outlive_a_power_cut_and_ctrl_c_leaves_nothing(
         os.killpg(service.process.pid, signal.SIGINT)
         assert service.process.wait(60) == 0
     wait_until(lambda: are_gone(family), 5, "the end of all processes")
-    assert "stopped; nothing is left running" in service.output.read_text()
+    assert "stopped; no processes are left" in service.output.read_text()

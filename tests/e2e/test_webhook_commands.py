@@ -1,4 +1,4 @@
-"""`enrich webhooks listen` and `tail`, as a developer would use them: against a running API and dispatcher."""
+"""`enrich webhooks listen` and `tail` against a running API and dispatcher."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ENRICH = (sys.executable, "-m", "cli.main", "webhooks")
 
 @pytest.fixture
 def environment(settings: Settings, api_base: str) -> Iterator[dict[str, str]]:
-    """A dispatcher runs; the variables lead to the API."""
+    """Environment variables for the API. A dispatcher is running."""
     with running(settings, "dispatcher"):
         yield {**os.environ, "ENRICH_API_URL": api_base, "PYTHONUNBUFFERED": "1"}
 
@@ -47,7 +47,7 @@ def test_listen_shows_a_verified_test_then_each_event_and_leaves_nothing_behind(
         assert endpoints.list_all(session, "local") == []
 
 
-def test_listen_tells_of_what_does_not_verify(environment: dict[str, str], tmp_path: Path) -> None:
+def test_listen_reports_events_that_do_not_verify(environment: dict[str, str], tmp_path: Path) -> None:
     log = tmp_path / "listen.log"
     with log.open("wb") as output:
         child = subprocess.Popen(
@@ -78,10 +78,10 @@ def test_tail_prints_a_line_for_each_attempt(sessions: Sessions, environment: di
     assert "http://127.0.0.1:" in line
 
 
-def test_an_api_that_is_not_there_is_told_in_a_sentence(environment: dict[str, str]) -> None:
+def test_an_unreachable_api_is_reported_in_one_sentence(environment: dict[str, str]) -> None:
     nowhere = {**environment, "ENRICH_API_URL": "http://127.0.0.1:9"}
     for command in ("listen", "tail"):
         done = subprocess.run([*ENRICH, command], env=nowhere, capture_output=True, text=True, check=False, timeout=30)
         assert done.returncode == 2
-        assert "does not answer" in done.stderr
+        assert "does not respond" in done.stderr
         assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""The page of webhooks in a real browser, before a real API, a real dispatcher and a real receiver."""
+"""The webhooks page in a real browser, with a real API, a real dispatcher and a real receiver."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def test_an_endpoint_is_added_tested_and_read_about(page: Page, receiver: Receiv
     page.goto("/webhooks")
     expect(page.get_by_text("None yet.")).to_be_visible()
 
-    # Given an address that is refused, then a good one
-    page.get_by_label("Address of a new endpoint").fill("http://10.0.0.1/")
+    # Given a rejected URL, then a valid one
+    page.get_by_label("URL of a new endpoint").fill("http://10.0.0.1/")
     page.get_by_role("button", name="Add endpoint").click()
     expect(page.locator("#add-words")).to_contain_text("Events may not be sent to this address")
-    page.get_by_label("Address of a new endpoint").fill(receiver.url("/hooks?token=1"))
+    page.get_by_label("URL of a new endpoint").fill(receiver.url("/hooks?token=1"))
     page.get_by_role("button", name="Add endpoint").click()
 
     # Then its secret is shown, and its query string is not
@@ -39,8 +39,8 @@ def test_an_endpoint_is_added_tested_and_read_about(page: Page, receiver: Receiv
     expect(endpoint.locator(".url")).to_have_text(receiver.url("/hooks"))
     expect(endpoint.locator("code")).to_have_text(re.compile("whsec_.+"))
 
-    # When a test is sent, it arrives, verifies, and stands in the log
-    endpoint.get_by_role("button", name="Send test").click()
+    # When a test event is sent, it arrives, verifies, and appears in the list of deliveries
+    endpoint.get_by_role("button", name="Send test event").click()
     row = page.locator(".deliveries li")
     expect(row).to_have_attribute("data-status", "delivered")
     secret = endpoint.locator("code").text_content() or ""
@@ -49,9 +49,9 @@ def test_an_endpoint_is_added_tested_and_read_about(page: Page, receiver: Receiv
     expect(row.locator("pre")).to_contain_text("204")
     expect(row.locator("pre")).to_contain_text("This is a test.")
 
-    # When it is sent again, it has the same id
-    row.get_by_role("button", name="Send again").click()
-    expect(row.locator(".what")).to_contain_text("2 tries")
+    # When it is replayed, it has the same id
+    row.get_by_role("button", name="Replay").click()
+    expect(row.locator(".what")).to_contain_text("2 attempts")
     assert len(set(receiver.event_ids)) == 1
     assert len(receiver.received) == 2
 
@@ -61,25 +61,25 @@ def test_a_failing_endpoint_says_so_and_can_be_disabled_and_deleted(
 ) -> None:
     receiver.behave = answer(503, b"be right back")
     page.goto("/webhooks")
-    page.get_by_label("Address of a new endpoint").fill(receiver.url())
+    page.get_by_label("URL of a new endpoint").fill(receiver.url())
     page.get_by_role("button", name="Add endpoint").click()
     endpoint = page.locator(".endpoint")
-    expect(endpoint).to_have_attribute("data-health", "well")
+    expect(endpoint).to_have_attribute("data-health", "healthy")
 
     ended_job(sessions)
     expect(page.locator(".deliveries li")).to_have_attribute("data-status", "pending")
     page.get_by_label("Show").select_option("pending")
     expect(endpoint).to_have_attribute("data-health", "failing")
-    expect(endpoint.locator(".words")).to_contain_text("1 waiting")
+    expect(endpoint.locator(".words")).to_contain_text("1 pending")
     page.locator(".deliveries summary").click()
     expect(page.locator(".deliveries pre")).to_contain_text("be right back")
 
-    endpoint.get_by_role("button", name="Send failed again").click()
-    expect(endpoint.locator(".said")).to_have_text("0 begin anew.")
+    endpoint.get_by_role("button", name="Replay failed deliveries").click()
+    expect(endpoint.locator(".said")).to_have_text("0 deliveries replayed.")
     endpoint.get_by_role("button", name="Disable").click()
-    expect(endpoint).to_have_attribute("data-health", "off")
+    expect(endpoint).to_have_attribute("data-health", "disabled")
     expect(endpoint.locator(".words")).to_contain_text("disabled by owner")
-    endpoint.get_by_role("button", name="Send test").click()
+    endpoint.get_by_role("button", name="Send test event").click()
     expect(endpoint.get_by_role("alert")).to_contain_text("enable it first")
 
     page.on("dialog", lambda dialog: dialog.accept())

@@ -21,7 +21,7 @@ from core.db.engine import Sessions
 from core.jobs.queue import Publisher
 from core.settings import Settings
 from core.webhooks import endpoints
-from core.webhooks.events import test_event as make_test_event
+from core.webhooks.events import create_test_event
 from tests.integration.api.routes.test_create_job import assert_problem
 from tests.integration.core.auth.test_api_keys import make_key
 from tests.records import claim_job, finish_job, new_job, read_job
@@ -102,7 +102,7 @@ def owned(sessions: Sessions, publisher: Publisher) -> dict[str, str]:
     job = new_job(sessions, publisher, owner_id=OWNER, external_id="sku-1", idempotency_key="order-1")
     with sessions.begin() as session:
         endpoint = endpoints.create(session, OWNER, url="https://shop.example/hook", limit=9)
-        delivery_id = make_test_event(session, endpoint)
+        delivery_id = create_test_event(session, endpoint)
     return {"job_id": str(job.id), "endpoint_id": str(endpoint.id), "delivery_id": str(delivery_id)}
 
 

@@ -1,4 +1,4 @@
-"""The supervisor: readiness, restarts, order of stopping, and that nothing is ever left behind."""
+"""The supervisor: readiness, restarts, order of stopping, and no orphans."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from cli.local.stopping import StopSignals
 from core.startup_errors import StartError
 from tests.processes import ROOT, wait_until
 
-# Waits for its end and writes it down.
+# Exits on SIGTERM and records it in a journal.
 POLITE = """
 import pathlib, signal, sys, time
 def leave(*_):
@@ -34,7 +34,7 @@ signal.signal(signal.SIGTERM, leave)
 pathlib.Path({ready!r}).touch()
 time.sleep(60)
 """
-# Has a child of its own, and neither listens to SIGTERM.
+# Forks a child; both ignore SIGTERM.
 STUBBORN = """
 import os, pathlib, signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -59,7 +59,7 @@ def out() -> io.StringIO:
 
 @pytest.fixture
 def supervise(signals: StopSignals, out: io.StringIO) -> Iterator[Callable[..., Supervisor]]:
-    """Makes supervisors; whatever they still run is killed at the end."""
+    """Creates supervisors, and kills their children at the end."""
     guardian, made = Guardian(), []
 
     def make(*children: Child, grace_s: float = 5) -> Supervisor:
@@ -103,7 +103,7 @@ def test_children_are_asked_to_stop_and_all_do(supervise: Callable[..., Supervis
     assert sorted((tmp_path / "journal").read_text().split()) == ["first", "second"]
 
 
-def test_lines_come_behind_their_childs_name(supervise: Callable[..., Supervisor], out: io.StringIO) -> None:
+def test_lines_are_prefixed_with_the_childs_name(supervise: Callable[..., Supervisor], out: io.StringIO) -> None:
     supervisor = supervise(python("talker", "import sys; print('hello'); print('oh', file=sys.stderr)"))
     supervisor.start()
     wait_until(lambda: "oh" in out.getvalue() and "hello" in out.getvalue(), 10, "both lines")
@@ -111,7 +111,7 @@ def test_lines_come_behind_their_childs_name(supervise: Callable[..., Supervisor
     supervisor.stop()
 
 
-def test_what_outlasts_the_grace_is_killed_with_its_children(
+def test_a_child_that_exceeds_the_grace_is_killed_with_its_descendants(
     supervise: Callable[..., Supervisor], tmp_path: Path
 ) -> None:
     child, pids = stubborn(tmp_path)
@@ -136,7 +136,7 @@ def test_a_second_signal_kills_at_once(
     wait_until(lambda: are_gone(read_pids(pids)), 5, "the end of both")
 
 
-def test_a_crashed_child_is_started_again_and_told_of(
+def test_a_crashed_child_is_reported_and_restarted(
     supervise: Callable[..., Supervisor], signals: StopSignals, out: io.StringIO, tmp_path: Path
 ) -> None:
     child, pids = stubborn(tmp_path)
@@ -146,14 +146,14 @@ def test_a_crashed_child_is_started_again_and_told_of(
     pids.unlink()
     os.kill(first[0], signal.SIGKILL)
     supervisor.run(on_tick=lambda: signals.set() if pids.exists() else None)
-    assert "stubborn ended (SIGKILL); starting it again in 0.5 s" in out.getvalue()
-    assert are_gone(first), "the crashed one's own child must not stay"
+    assert "stubborn exited (SIGKILL); restarting in 0.5 s" in out.getvalue()
+    assert are_gone(first), "the crashed child's own child must not survive"
     supervisor.stop()
 
 
-def test_a_child_that_keeps_crashing_at_its_start_is_given_up(supervise: Callable[..., Supervisor]) -> None:
+def test_a_child_that_keeps_crashing_during_startup_is_an_error(supervise: Callable[..., Supervisor]) -> None:
     supervisor = supervise(python("hopeless", "raise SystemExit(3)", is_ready=lambda: False))
-    with pytest.raises(StartError, match="hopeless ended 3 times at its start"):
+    with pytest.raises(StartError, match="hopeless exited 3 times during startup"):
         supervisor.start()
 
 

@@ -1,4 +1,4 @@
-"""The embedded servers: they start, survive being killed, keep their data, and say clearly why they cannot start."""
+"""The embedded servers: they start, survive a kill, keep their data, and report clearly why they cannot start."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.processes import ROOT, wait_until
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """One Postgres with its folder for all tests here: making the data takes the longest."""
+    """One Postgres for all tests of this module, because initializing its data is slow."""
     server = EmbeddedPostgres(tmp_path_factory.mktemp("with blank") / "postgres")
     server.start()
     yield server
@@ -75,7 +75,7 @@ def test_postgres_is_18_wants_its_password_and_listens_on_loopback_only(postgres
 
 
 def test_postgres_starts_over_a_pid_file_that_names_a_living_stranger(postgres: EmbeddedPostgres) -> None:
-    # As in a container that was restarted: the old number is somebody else's now.
+    # As in a restarted container: another process now has the old id.
     postgres.kill()
     pid_file = postgres.data / "postmaster.pid"
     pid_file.write_text(f"{os.getpid()}\n{postgres.data}\n")
@@ -106,18 +106,18 @@ def test_an_initdb_that_was_killed_half_way_is_done_again(tmp_path: Path) -> Non
 def test_data_of_another_postgres_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "PG_VERSION").write_text("14\n")
-    with pytest.raises(StartError, match=r"is of Postgres 14, and this is Postgres 18"):
+    with pytest.raises(StartError, match=r"was created by Postgres 14, but this is Postgres 18"):
         EmbeddedPostgres(tmp_path).start()
 
 
 def test_a_folder_that_is_not_postgres_data_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "holiday.txt").write_text("mine")
-    with pytest.raises(StartError, match="is not Postgres's data"):
+    with pytest.raises(StartError, match="is not a Postgres data folder"):
         EmbeddedPostgres(tmp_path).start()
 
 
-def test_broken_data_is_told_with_the_servers_last_words(tmp_path: Path) -> None:
+def test_corrupt_data_is_reported_with_the_end_of_the_log(tmp_path: Path) -> None:
     with EmbeddedPostgres(tmp_path, durable=False):
         pass
     (tmp_path / "data" / "global" / "pg_control").write_bytes(b"")
@@ -178,7 +178,7 @@ def test_a_folder_in_use_names_its_holder(kind: type[Server], tmp_path: Path, po
 @pytest.mark.parametrize("kind", [EmbeddedPostgres, EmbeddedRedis])
 def test_a_folder_that_cannot_be_made_is_one_clear_sentence(kind: type[Server], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(StartError, match="cannot be made or written"):
+    with pytest.raises(StartError, match="Cannot create or write"):
         kind(tmp_path / "file" / "data").start()
 
 

@@ -1,4 +1,4 @@
-"""The `enrich` command itself: answers from files, wrong settings, and what it does not load."""
+"""The `enrich` command: local predictions, invalid settings, missing extras, and lazy imports."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_bundle(tmp_path_factory.mktemp("bundle"))
 
 
-def test_predict_answers_good_files_and_tells_of_bad_ones(bundle: Path, tmp_path: Path) -> None:
+def test_predict_answers_good_files_and_reports_bad_ones(bundle: Path, tmp_path: Path) -> None:
     good, broken, missing = tmp_path / "good.jpg", tmp_path / "broken.jpg", tmp_path / "missing.jpg"
     good.write_bytes(pictures.jpeg())
     broken.write_bytes(b"<html>")
@@ -56,33 +56,33 @@ def test_predict_without_a_bundle_is_one_sentence(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_wrong_setting_is_named_without_a_traceback() -> None:
+def test_an_invalid_setting_is_named_without_a_traceback() -> None:
     done = enrich("dispatcher", ENRICH_DATABASE__POOL_SIZE="many")
     assert done.returncode == 2
     assert "database.pool_size" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_submit_says_so_when_no_api_answers() -> None:
+def test_submit_reports_an_unreachable_api() -> None:
     done = enrich("submit", "https://example.com/shirt.jpg", "--api", "http://127.0.0.1:9")
     document = json.loads(done.stdout)
     assert (done.returncode, document["error"]["code"]) == (1, "api_unreachable")
 
 
-def test_the_help_loads_none_of_the_parts() -> None:
-    code = "import sys, enrich; print(sorted({name.split('.')[0] for name in sys.modules}))"
+def test_the_help_loads_no_heavy_packages() -> None:
+    code = "import sys, cli.main; print(sorted({name.split('.')[0] for name in sys.modules}))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert not {"torch", "sqlalchemy", "celery", "pydantic", "flask", "jobs"} & set(
+    assert not {"torch", "sqlalchemy", "celery", "pydantic", "flask", "core"} & set(
         json.loads(done.stdout.replace("'", '"'))
     )
     assert "predict" in enrich("--help").stdout
 
 
 @pytest.mark.parametrize(("command", "package"), [("worker --lane bulk", "celery"), ("api", "apiflask")])
-def test_an_installation_without_the_extra_is_told_so(command: str, package: str) -> None:
-    """As the api's image has no worker in it, and the other way round."""
-    code = f"import sys, enrich; sys.modules[{package!r}] = None; sys.argv[1:] = {command.split()!r}; enrich.main()"
+def test_a_missing_extra_is_reported_in_one_sentence(command: str, package: str) -> None:
+    """The API's image contains no worker, and the worker's image no API."""
+    code = f"import sys, cli.main; sys.modules[{package!r}] = None; sys.argv[1:] = {command.split()!r}; cli.main.main()"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith(f"enrich: the package {package}, which this command needs, is not installed here")
+    assert done.stderr.startswith(f"enrich: this command requires the package {package}, which is not installed")
     assert len(done.stderr.splitlines()) == 1
