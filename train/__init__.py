@@ -1,4 +1,4 @@
-"""Training: data, augmentation, loss, loop, calibration, export and evaluation of what `model` serves.
+"""Training, calibration, export and evaluation of the bundles that `model` serves.
 
-`python -m train` trains, `python -m train.evaluate` measures; `LOG.md` says what was tried and what it gave.
+`python -m train` trains a bundle, `python -m train.evaluate` evaluates one. `LOG.md` records experiments and results.
 """

@@ -1,6 +1,6 @@
-"""`python -m train`: read both sets, train one network on them, calibrate it, measure it, and write a bundle.
+"""`python -m train`: train a network on a catalogue and customer photos, calibrate and evaluate it, write a bundle.
 
-Several processes share one run under `torchrun --nproc-per-node N -m train …`.
+Use `torchrun --nproc-per-node N -m train …` to train with several processes.
 """
 
 from __future__ import annotations
@@ -32,36 +32,49 @@ DataSet = click.Path(path_type=Path, exists=True)
 
 @click.command(help=__doc__)
 @click.option(
-    "--config", type=ExistingFile, is_eager=True, expose_value=False, callback=read_config, help="A TOML file of these."
+    "--config",
+    type=ExistingFile,
+    is_eager=True,
+    expose_value=False,
+    callback=read_config,
+    help="TOML file with defaults for these options; see docs/guides/attributes.md.",
 )
 @click.option(
-    "--data", type=DataSet, help="Catalogue: a folder with styles.csv, or a CSV file; see docs/model/training.md."
+    "--data", type=DataSet, help="Catalogue: folder with styles.csv, or CSV file; see docs/model/training.md."
 )
-@click.option("--photos", type=ExistingFolder, help="People's own photos: photos.csv with images.zip. May be left out.")
-@click.option("--taxonomy", type=ExistingFile, help="The heads and their values.  [default: counted from the rows]")
-@click.option("--photo-labels", type=ExistingFile, help="Which values fit each label of the photos, for a taxonomy.")
-@click.option("--column", "columns", multiple=True, help="Which column says what, such as image=photo; repeatable.")
-@click.option("--others", type=ExistingFolder, help="A folder of pictures that show no product, for in_domain.")
-@click.option("--out", type=Folder, required=True, help="The run's folder: checkpoints, and by default the bundle.")
-@click.option("--bundle", type=Folder, help="Where to write the bundle.  [default: OUT/bundle]")
-@click.option("--name", default="fashion", show_default=True, help="The bundle's name.")
-@click.option("--version", default="0.0.0", show_default=True, help="The bundle's version.")
-@click.option("--start", type=ExistingFile, help="Weights to start from: a bundle's, or a backbone's alone.")
-@click.option("--teacher", "teachers", type=ExistingFolder, multiple=True, help="A bundle to learn from; repeatable.")
-@click.option("--pretrained", "is_pretrained", is_flag=True, help="Start from timm's published weights (downloads).")
-@click.option("--architecture", default=Options.architecture, show_default=True, help="timm's name of the backbone.")
+@click.option(
+    "--photos", type=ExistingFolder, help="Customer photos: folder with photos.csv and images.zip (optional)."
+)
+@click.option("--taxonomy", type=ExistingFile, help="Taxonomy file.  [default: counted from the training rows]")
+@click.option("--photo-labels", type=ExistingFile, help="JSON file: the values that fit each photo label.")
+@click.option("--column", "columns", multiple=True, help="Map a field to a column, e.g. image=photo; repeatable.")
+@click.option("--others", type=ExistingFolder, help="Folder of images without a product, to train in_domain with.")
+@click.option("--out", type=Folder, required=True, help="Run folder: checkpoints and, by default, the bundle.")
+@click.option("--bundle", type=Folder, help="Folder to write the bundle to.  [default: OUT/bundle]")
+@click.option("--name", default="fashion", show_default=True, help="Name of the bundle.")
+@click.option("--version", default="0.0.0", show_default=True, help="Version of the bundle.")
+@click.option("--start", type=ExistingFile, help="Initial weights (safetensors): of a bundle, or of a backbone alone.")
+@click.option("--teacher", "teachers", type=ExistingFolder, multiple=True, help="Bundle to distil from; repeatable.")
+@click.option("--pretrained", "is_pretrained", is_flag=True, help="Start from timm's pretrained weights (downloads).")
+@click.option(
+    "--architecture", default=Options.architecture, show_default=True, help="timm model name of the backbone."
+)
 @click.option("--size", type=(int, int), default=Options.size, show_default=True, help="Input height and width.")
 @click.option("--epochs", type=int, default=Options.epochs, show_default=True)
-@click.option("--max-minutes", type=float, help="End by then, with the learning rate annealed in time.")
-@click.option("--batch-size", type=int, default=Options.batch_size, show_default=True, help="Rows a step and process.")
+@click.option("--max-minutes", type=float, help="Time limit; the learning rate is annealed to fit it.")
+@click.option(
+    "--batch-size", type=int, default=Options.batch_size, show_default=True, help="Catalogue rows per step and process."
+)
 @click.option("--learning-rate", type=float, default=Options.learning_rate, show_default=True)
 @click.option("--seed", type=int, default=Options.seed, show_default=True)
-@click.option("--cache", type=Folder, default=Path("data-cache"), show_default=True, help="Decoded pictures.")
-@click.option("--origin", type=ExistingFile, help="Markdown for the card: where the data come from, and their limits.")
-@click.option("--threads", type=int, help="PyTorch's.  [default: the cores we may use]")
-@click.option("--resume", is_flag=True, help="Go on from OUT's checkpoint, with the settings of that run.")
-@click.option("--export-only", is_flag=True, help="No training: write the bundle of OUT's checkpoint.")
-@click.option("--smoke", "is_smoke", is_flag=True, help="A whole run on drawn data, in under a minute.")
+@click.option(
+    "--cache", type=Folder, default=Path("data-cache"), show_default=True, help="Folder that caches decoded images."
+)
+@click.option("--origin", type=ExistingFile, help="Markdown for the model card: origin and limits of the data.")
+@click.option("--threads", type=int, help="PyTorch threads.  [default: available cores]")
+@click.option("--resume", is_flag=True, help="Resume from the checkpoint in OUT, with that run's settings.")
+@click.option("--export-only", is_flag=True, help="Write the bundle from the checkpoint in OUT without training.")
+@click.option("--smoke", "is_smoke", is_flag=True, help="Complete run on generated data, in under a minute.")
 @click.pass_context
 def main(
     context: click.Context,
@@ -80,14 +93,16 @@ def main(
     **given: Any,
 ) -> None:
     keep_freed_memory()
-    torch.set_num_threads(1 if is_smoke else threads or available_cores())  # a tiny network gains nothing from a second
+    torch.set_num_threads(
+        1 if is_smoke else threads or available_cores()
+    )  # the smoke run's network is too small for two
     text = smoke.ORIGIN if is_smoke else read_origin(origin)
     if is_smoke:
         options = smoke.smoke_options(out)
     elif resume or export_only:
         options = load_options(out)
     elif given["data"] is None:
-        raise click.UsageError("--data is needed (or --smoke)")
+        raise click.UsageError("--data or --smoke is required")
     else:
         options = Options(out=out, **given, **table_settings(context, columns))
     dataset = load_dataset(options, None if is_smoke else cache)

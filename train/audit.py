@@ -1,8 +1,8 @@
-"""`python -m train.audit`: rows whose label is probably wrong, because the network and the row's twins say otherwise.
+"""`python -m train.audit`: list rows whose label is probably wrong.
 
-A row is suspected when the network's best guess is another value with a high score, and most of the pictures that look
-most like it (by the backbone's features, other products only) carry that value, too. The list is for people to look
-through: what it finds is a label that is wrong, a value whose meaning is not settled, or a hard picture.
+A label is in doubt if the model confidently predicts another value, and most of the visually nearest images of other
+products (by the backbone's features) carry that value too. Review the list by hand: an entry is a wrong label, a value
+with an unclear definition, or a difficult image.
 """
 
 from __future__ import annotations
@@ -14,23 +14,29 @@ import torch
 
 from model.bundle import BundleError, load_bundle
 from model.nets.cores import available_cores
-from train.data.catalogue import read_catalogue
 from train.data.config import columns_from
-from train.data.images import ImageStore, load_pixels
-from train.evaluation.audit import MIN_SCORE, audit, summary, write_csv
+from train.evaluation.audit import MIN_SCORE, audit, load_rows, summary, write_csv
 
 
 @click.command(help=__doc__)
-@click.option("--bundle", type=click.Path(path_type=Path, file_okay=False), help="By default the shipped bundle.")
-@click.option("--data", type=click.Path(path_type=Path, exists=True), required=True, help="A folder, or a CSV file.")
-@click.option("--split", default="train", show_default=True)
-@click.option("--column", "columns", multiple=True, help="Which column says what, such as image=photo; repeatable.")
-@click.option("--min-score", type=float, default=MIN_SCORE, show_default=True, help="How sure the network has to be.")
+@click.option("--bundle", type=click.Path(path_type=Path, file_okay=False), help="Bundle folder.  [default: shipped]")
 @click.option(
-    "--cache", type=click.Path(path_type=Path, file_okay=False), default=Path("data-cache"), show_default=True
+    "--data", type=click.Path(path_type=Path, exists=True), required=True, help="Catalogue folder or CSV file."
+)
+@click.option("--split", default="train", show_default=True, help="Split to audit.")
+@click.option("--column", "columns", multiple=True, help="Map a field to a column, e.g. image=photo; repeatable.")
+@click.option(
+    "--min-score", type=float, default=MIN_SCORE, show_default=True, help="Minimum score of the other value, 0..1."
 )
 @click.option(
-    "--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False), help="Where to write the whole list."
+    "--cache",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("data-cache"),
+    show_default=True,
+    help="Folder that caches decoded images.",
+)
+@click.option(
+    "--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the complete list to this file."
 )
 def main(
     bundle: Path | None,
@@ -44,12 +50,7 @@ def main(
     torch.set_num_threads(available_cores())
     try:
         loaded = load_bundle(bundle)
-        items = [
-            item for item in read_catalogue(data, loaded.taxonomy.values, columns_from(columns)) if item.split == split
-        ]
-        store = ImageStore(data)
-        items = [item for item in items if item.image in store]
-        pixels = load_pixels(data, [item.image for item in items], loaded.size, cache)
+        items, pixels = load_rows(loaded, data, split, columns_from(columns), cache)
     except (BundleError, ValueError, FileNotFoundError) as error:
         raise click.ClickException(str(error)) from error
     suspects = audit(loaded, items, pixels, min_score)

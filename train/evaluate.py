@@ -1,4 +1,4 @@
-"""`python -m train.evaluate`: a bundle's figures on one split of a data folder, as a table and as JSON."""
+"""`python -m train.evaluate`: evaluate a bundle on one split of a data set, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -20,17 +20,27 @@ from train.evaluation.tables import format_report
 
 
 @click.command(help=__doc__)
-@click.option("--bundle", type=click.Path(path_type=Path, file_okay=False), help="By default the shipped bundle.")
-@click.option("--data", type=click.Path(path_type=Path, exists=True), help="A folder, or a CSV file.")
-@click.option("--non-products", "is_domain", is_flag=True, help="Measure on drawn pictures of no product instead.")
-@click.option("--split", default="test", show_default=True)
-@click.option("--column", "columns", multiple=True, help="Which column says what, such as image=photo; repeatable.")
-@click.option("--photo-labels", type=click.Path(path_type=Path, exists=True), help="What fits each label of photos.")
+@click.option("--bundle", type=click.Path(path_type=Path, file_okay=False), help="Bundle folder.  [default: shipped]")
 @click.option(
-    "--report", "folder", type=click.Path(path_type=Path, file_okay=False), help="Where to write a page of it."
+    "--data",
+    type=click.Path(path_type=Path, exists=True),
+    help="Catalogue folder, photo folder (with photos.csv) or CSV file.",
 )
 @click.option(
-    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Where to write the figures."
+    "--non-products", "is_domain", is_flag=True, help="Evaluate on generated images without a product instead."
+)
+@click.option("--split", default="test", show_default=True, help="Split to evaluate.")
+@click.option("--column", "columns", multiple=True, help="Map a field to a column, e.g. image=photo; repeatable.")
+@click.option(
+    "--photo-labels",
+    type=click.Path(path_type=Path, exists=True),
+    help="JSON file: the values that fit each photo label.",
+)
+@click.option(
+    "--report", "folder", type=click.Path(path_type=Path, file_okay=False), help="Write an HTML report to this folder."
+)
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the metrics to this file."
 )
 def main(
     bundle: Path | None,
@@ -44,7 +54,7 @@ def main(
 ) -> None:
     torch.set_num_threads(available_cores())
     if data is None and not is_domain:
-        raise click.UsageError("--data is needed (or --non-products)")
+        raise click.UsageError("--data or --non-products is required")
     try:
         loaded = load_bundle(bundle)
         if is_domain or data is None:
@@ -55,14 +65,11 @@ def main(
         raise click.ClickException(str(error)) from error
     print(format_report(report))
     if report.get("captions"):
-        print(format_captions(report["captions"]), sep="\n\n")
+        print(format_captions(report["captions"]))
     if folder and evaluated and data:
-        trained = (
-            {}
-            if report["kind"] == "photos"
-            else count_training_values(data, loaded.taxonomy.values, columns_from(columns))
-        )
-        print(f"\nreport: {write_report(folder, report, evaluated, trained)}")
+        is_catalogue = report["kind"] == "catalogue"
+        counts = count_training_values(data, loaded.taxonomy.values, columns_from(columns)) if is_catalogue else {}
+        print(f"\nreport: {write_report(folder, report, evaluated, counts)}")
     if json_file:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""From a trained network to a bundle: calibrate on val, drop the auxiliary heads, measure, write the card, save."""
+"""Export of a trained network as a bundle: drop auxiliary heads, fit the others, calibrate, evaluate, save."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def export(
     identity: tuple[str, str],
     origin: str,
 ) -> list[dict[str, Any]]:
-    """Write the bundle and return its figures.
+    """Write the bundle to `folder` and return its evaluation reports.
 
-    `weights` are those of the averaged network with its auxiliary heads; `identity` is the bundle's name and version;
-    `origin` is the card's Markdown on the data and its limits.
+    `weights` are those of the averaged network, auxiliary heads included. `identity` is the bundle's name and version,
+    `origin` the model card's Markdown on the data and their limits.
     """
     bundle = uncalibrated(options, dataset, weights, identity)
     bundle = calibrate(bundle, dataset.val, dataset.val_photos, options)
@@ -45,7 +45,10 @@ def export(
 def measure_and_save(
     bundle: Bundle, options: Options, pictures: int, folder: Path, origin: str
 ) -> list[dict[str, Any]]:
-    """Write the bundle with its figures on both sets' val and test and on `pictures` drawn ones of each other kind."""
+    """Evaluate the bundle, write it with its metrics and model card, and return the reports.
+
+    Measured are `val` and `test` of the catalogue and the photos, and `pictures` generated non-product images per kind.
+    """
     reports = []
     for split in ("val", "test"):
         reports.append(evaluate(bundle, options.data, split, options.columns))
@@ -61,16 +64,16 @@ def measure_and_save(
 def uncalibrated(
     options: Options, dataset: Dataset, weights: dict[str, torch.Tensor], identity: tuple[str, str]
 ) -> Bundle:
-    """The bundle before calibration: served heads only, the photo head fitted, weights rounded as stored."""
+    """The bundle before calibration: attribute heads, photo head and in_domain head, rounded to half precision."""
     taxonomy = dataset.taxonomy
     trained = AttributeNetwork(options.architecture, {name: len(values) for name, values in taxonomy.values.items()})
-    helpers = (f"heads.{WORD_HEAD}.", f"heads.{FEATURES}.")
-    weights = {name: tensor for name, tensor in weights.items() if not name.startswith(helpers)}
+    training_only = (f"heads.{WORD_HEAD}.", f"heads.{FEATURES}.")
+    weights = {name: tensor for name, tensor in weights.items() if not name.startswith(training_only)}
     trained.load_state_dict(weights)
     trained.eval()
-    auxiliary = tuple(f"heads.{level}." for level in taxonomy.derived)
+    derived = tuple(f"heads.{level}." for level in taxonomy.derived)
     fitted = fit_photo_head(trained, dataset) | fit_domain(trained, dataset, options.others)
-    served = {name: tensor for name, tensor in weights.items() if not name.startswith(auxiliary)}
+    served = {name: tensor for name, tensor in weights.items() if not name.startswith(derived)}
     return Bundle(
         name=identity[0],
         version=identity[1],

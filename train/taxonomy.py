@@ -1,4 +1,4 @@
-"""`python -m train.taxonomy`: count a shop's own taxonomy from its table, to be read, mended and trained on."""
+"""`python -m train.taxonomy`: build a taxonomy file from a table's training rows, to review and train with."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from train.data.config import columns_from
 
 
 @click.command(help=__doc__)
-@click.option("--data", type=click.Path(path_type=Path, exists=True), required=True, help="A folder, or a CSV file.")
-@click.option("--attributes", required=True, help="Columns that get a head, such as category,material.")
-@click.option("--tree", default="", help="Levels of the tree, the deepest (an attribute) first: category,department.")
-@click.option("--column", "columns", multiple=True, help="Which column says what, such as image=photo; repeatable.")
-@click.option("--version", default="1", show_default=True, help="The taxonomy's version.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The file to write.")
+@click.option(
+    "--data", type=click.Path(path_type=Path, exists=True), required=True, help="Catalogue folder or CSV file."
+)
+@click.option("--attributes", required=True, help="Columns to predict, comma-separated, e.g. category,material.")
+@click.option("--tree", default="", help="Levels of the tree, deepest (an attribute) first, e.g. category,department.")
+@click.option("--column", "columns", multiple=True, help="Map a field to a column, e.g. image=photo; repeatable.")
+@click.option("--version", default="1", show_default=True, help="Version of the taxonomy.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File to write.")
 def main(data: Path, attributes: str, tree: str, columns: tuple[str, ...], version: str, out: Path) -> None:
     heads, levels = attributes.split(","), [level for level in tree.split(",") if level]
     try:

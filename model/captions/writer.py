@@ -65,7 +65,7 @@ class DecoderCaptioner:
         *,
         is_unconstrained: bool = False,
     ) -> list[str]:
-        """Names in agreement with the answers (`is_unconstrained`: with nothing forbidden, to see what that would give)."""
+        """Writes names that agree with the answers. `is_unconstrained` forbids no word, for comparison."""
         places = self.masks.places(answers).to(self.device)
         rows = greedy(self.network, visual, places, None if is_unconstrained else self.masks, deadline)
         return [self.text(row, answer) for row, answer in zip(rows, answers, strict=True)]

@@ -25,7 +25,7 @@ def domain_features(pooled: torch.Tensor, maps: Sequence[torch.Tensor]) -> torch
 
 
 class DomainHead(nn.Module):
-    """N x inputs (see `domain_features`) to N logits: above 0 a product, as sure as the pictures it was fitted on allow."""
+    """Maps N x inputs (see `domain_features`) to N logits; a logit above 0 means that the image shows a product."""
 
     centre: torch.Tensor
     spread: torch.Tensor

@@ -15,7 +15,7 @@ from redis import Redis
 
 from cli.local.postgres import EmbeddedPostgres
 from cli.local.redis import EmbeddedRedis
-from cli.local.server import free_port, kill_tree
+from cli.local.server import kill_tree
 from core.db.engine import migrate
 from core.settings import (
     ApiSettings,
@@ -27,6 +27,7 @@ from core.settings import (
     StorageSettings,
     WorkerSettings,
 )
+from tests.ports import free_port
 from tests.processes import ROOT, environment, stop, wait_for_api, wait_for_file
 from train.synthetic.tiny import make_tiny_bundle
 

@@ -9,12 +9,12 @@ from uuid import UUID
 
 import urllib3
 
-from cli.local.server import free_port
 from core.db.engine import make_engine, make_sessions
 from core.settings import ApiSettings, JobSettings, Settings
 from tests import pictures
 from tests.fuzz.decoding import CODES
 from tests.fuzz.mutations import mutated
+from tests.ports import free_port
 from tests.processes import running, wait_for_api, wait_for_file, wait_until
 from tests.records import open_jobs, outcomes
 from train.synthetic.tiny import make_tiny_bundle

@@ -1,29 +1,30 @@
-"""`python -m train.caption_rivals`: a captioner beside what it has to beat, as a table, with examples to read.
-
-Rivals: structured text from the same answers, the name of the nearest training picture (by the backbone's pooled_features
-features), the same captioner with beam search, and bundles of ablations.
-"""
+"""Comparison of a captioner with its baselines: structured text, nearest neighbours, beam search and ablations."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from model.bundle import Bundle
+from model.bundle import Bundle, load_bundle
 from model.captions.decoding import beam
 from model.captions.wording import text_of
 from model.captions.writer import DecoderCaptioner
-from train.captions.captions import CaptionSplit, pooled_features
+from train.captions.captions import CaptionSplit, load_split, pooled_features
+from train.data.catalogue import read_catalogue
 from train.data.feature_maps import Maps
 from train.evaluation.caption_evaluator import (
     MODES,
     Answers,
     CaptionReferences,
     caption_names,
+    load_references,
+    retrieval,
+    score_names,
     structured_names,
 )
 from train.evaluation.tables import format_number, table
@@ -31,19 +32,49 @@ from train.evaluation.tables import format_number, table
 COLUMNS = ("rouge_l", "bleu4", "cider", "rouge_l_raw", "bleu4_raw", "cider_raw", "distinct", "novel", "words")
 COLUMNS += ("brand_words", "contradictions")
 EXAMPLES = 30
+NO_BUDGET_LIMIT_S = 600.0
+
+
+def compare(
+    folder: Path, data: Path, split: str, ablations: Sequence[Path], cache: Path | None
+) -> tuple[dict[str, Any], str]:
+    """Returns the metrics of all rivals as a JSON-ready dict, and a table of example names.
+
+    A bundle is listed under the name of its run, the parent of its folder. Raises BundleError if a bundle cannot be
+    read and ValueError if one has no captioner.
+    """
+    bundle = load_bundle(folder)
+    captioner = decoder_captioner(bundle)
+    others = {ablation.parent.name: decoder_captioner(load_bundle(ablation)) for ablation in ablations}
+    items = read_catalogue(data)
+    _, cleaner = load_references(bundle, items, [])
+    train, rows = (load_split(bundle, data, items, name, cleaner, cache) for name in ("train", split))
+    references, _ = load_references(bundle, items, rows.items)
+    answers = {mode: answered for mode, (_, answered) in structured_names(bundle, rows.pixels).items()}
+    names = rival_names(bundle, captioner, train, rows)
+    for run, other in others.items():
+        names |= {f"{run}, {mode}": caption_names(other, rows.copies[0], answers[mode]) for mode in MODES}
+    report = {
+        "rivals": score_rivals(references, names, answers),
+        "retrieval": {
+            run: retrieval(references, each, rows.copies[0], answers["all_answered"])
+            for run, each in ({folder.parent.name: captioner} | others).items()
+        },
+    }
+    return report, examples(references, names)
 
 
 def decoder_captioner(bundle: Bundle) -> DecoderCaptioner:
-    """The bundle's captioner without a limit of time. Raises ValueError where it has none."""
+    """The bundle's captioner, in effect without a time limit. Raises ValueError if the bundle has none."""
     if bundle.captioner is None:
         raise ValueError(f"{bundle.name} {bundle.version} has no captioner")
-    return DecoderCaptioner(bundle.captioner, bundle.taxonomy, torch.device("cpu"), 600.0)
+    return DecoderCaptioner(bundle.captioner, bundle.taxonomy, torch.device("cpu"), NO_BUDGET_LIMIT_S)
 
 
 def rival_names(
     bundle: Bundle, captioner: DecoderCaptioner, train: CaptionSplit, rows: CaptionSplit
 ) -> dict[str, list[str]]:
-    """Every rival's names of a split's rows."""
+    """The names that each rival gives to the rows of a split."""
     maps = rows.copies[0]
     structured = structured_names(bundle, rows.pixels)
     every, served = (structured[mode][1] for mode in MODES)
@@ -59,6 +90,7 @@ def rival_names(
 
 
 def beam_names(captioner: DecoderCaptioner, maps: Maps, answers: Sequence[Answers]) -> list[str]:
+    """The captioner's names with beam search instead of greedy search."""
     names = []
     for at in range(0, len(maps), 128):
         rows = answers[at : at + 128]
@@ -70,15 +102,27 @@ def beam_names(captioner: DecoderCaptioner, maps: Maps, answers: Sequence[Answer
 
 
 def nearest_neighbour_names(bundle: Bundle, train: CaptionSplit, rows: CaptionSplit) -> list[str]:
-    """For each row the cleaned name of the training picture whose pooled_features features point the same way."""
-    known, asked = (
-        torch.nn.functional.normalize(torch.from_numpy(pooled_features(bundle, s.copies[0]))) for s in (train, rows)
+    """For each row, the cleaned name of the training image with the highest cosine similarity of pooled features."""
+    known, queries = (
+        torch.nn.functional.normalize(torch.from_numpy(pooled_features(bundle, split.copies[0])))
+        for split in (train, rows)
     )
-    best = torch.cat([(part @ known.T).argmax(dim=1) for part in asked.split(256)]).tolist()
+    best = torch.cat([(part @ known.T).argmax(dim=1) for part in queries.split(256)]).tolist()
     return [text_of(train.names[row]) for row in best]
 
 
+def score_rivals(
+    references: CaptionReferences, names: Mapping[str, Sequence[str]], answers: Mapping[str, Sequence[Answers]]
+) -> dict[str, dict[str, float]]:
+    """Metrics per rival; contradictions are counted against the answers of the rival's own mode."""
+    return {
+        rival: score_names(references, made, answers["served" if rival.endswith("served") else "all_answered"])
+        for rival, made in names.items()
+    }
+
+
 def format_rivals(report: dict[str, Any]) -> str:
+    """The metrics of `compare` as two tables: names and retrieval."""
     lines = [(rival, *[format_number(row.get(key)) for key in COLUMNS]) for rival, row in report["rivals"].items()]
     found = [(name, *[format_number(value) for value in row.values()]) for name, row in report["retrieval"].items()]
     return "\n\n".join(
@@ -86,8 +130,8 @@ def format_rivals(report: dict[str, Any]) -> str:
     )
 
 
-def examples(references: CaptionReferences, names: dict[str, list[str]]) -> str:
-    """Rows drawn at random, to read: the catalogue's name and what each of the first rivals says."""
+def examples(references: CaptionReferences, names: Mapping[str, Sequence[str]]) -> str:
+    """A table of 30 random rows: the catalogue's name and the names of the main rivals."""
     shown = (
         "captioner, all answered",
         "captioner, served",

@@ -39,7 +39,7 @@ UNTOUCHED_SHARE = 0.35
 
 @dataclass(frozen=True)
 class CaptionRows:
-    """Targets, each N x longest and padded: tokens, which attributes a token attribute_bits (bits), whether it is the noun.
+    """Targets, each N x longest and padded: tokens, the attributes a token names (bits), whether it is the noun.
 
     `places` are the labels (N x attributes, -1: missing); `full` are the cleaned names' tokens, begin and end included,
     for the contrastive half, and `name_ids` numbers equal ones.

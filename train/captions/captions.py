@@ -140,7 +140,7 @@ def load_split(
 
 @torch.inference_mode()
 def pooled_features(bundle: Bundle, maps: Maps) -> npt.NDArray[np.float32]:
-    """The backbone's pooled_features features of feature maps, N x features."""
+    """Returns the backbone's pooled features of N feature maps, N x features."""
     network = bundle.network()
     parts = [network.pool(torch.from_numpy(np.array(maps[at : at + 2048])).float()) for at in range(0, len(maps), 2048)]
     features: npt.NDArray[np.float32] = torch.cat(parts).numpy()

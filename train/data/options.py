@@ -47,9 +47,9 @@ class Options:
     published weights (`is_pretrained`), or all of it from scratch. `head_weights` are those of the losses, `precisions`
     what the thresholds have to keep; attributes they do not name get 1 (derived levels .3) and .90. `margins` are added
     to those precisions when thresholds are chosen, where val is known to flatter. `mixup` is the alpha of Beta(alpha,
-    alpha), by which catalogue pictures are mix_logits in pairs (arXiv 1710.09412); 0 = not at all. `teachers` are bundles
-    whose answers are learnt beside the labels, with the share `teaching` of the loss; within it what they see, their
-    pooled features, has the weight `feature_weight`.
+    alpha), with which catalogue images are mixed in pairs (arXiv 1710.09412); 0 disables mixup. `teachers` are bundles
+    that are distilled into the network with the share `teaching` of the loss; within it, their pooled features
+    have the weight `feature_weight`.
     """
 
     out: Path

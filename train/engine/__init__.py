@@ -1,1 +1,1 @@
-"""The training loop, checkpoints, and processes that share a run."""
+"""The training loop, checkpoints and distributed processes."""

@@ -1,7 +1,8 @@
-"""Keep what is freed: a training step asks for the same hundreds of MiB again and again.
+"""Settings of glibc's allocator that keep freed memory in the process.
 
-glibc hands large blocks back to the kernel as soon as they are freed, and new pages are zeroed for the next step.
-Where the pages stay, a step on a CPU is up to a third shorter, and the process a tenth larger (measured, see LOG.md).
+Each training step allocates the same hundreds of MiB. By default glibc returns large blocks to the kernel when they are
+freed, and the kernel zeroes new pages for the next step. Keeping the pages makes a step on a CPU up to a third shorter
+and the process a tenth larger (measured, see LOG.md).
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 import ctypes
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
-"""Parameters of mallopt(3), as malloc.h numbers them."""
+"""Parameters of mallopt(3), from malloc.h."""
 
 
 def keep_freed_memory() -> None:
-    """Of this process, from now on. Where the C library has no mallopt (macOS, musl), nothing changes."""
+    """Keep memory that is freed from now on in this process. Does nothing without mallopt (macOS, musl)."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_MAX, 0)

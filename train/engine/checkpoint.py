@@ -1,4 +1,4 @@
-"""A run's folder: `run.json` with its settings, and the last checkpoint, from which it resumes or is exported."""
+"""Files of a run's folder: `run.json` with the settings, and the last checkpoint, to resume or export from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CHECKPOINT, RUN = "checkpoint.pt", "run.json"
 
 @dataclass
 class Clock:
-    """How far a run is: whole epochs and steps done, and seconds spent over all its resumptions."""
+    """Progress of a run: complete epochs, steps, and seconds spent in training, summed over resumed runs."""
 
     epoch: int = 0
     step: int = 0
@@ -30,7 +30,7 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     clock: Clock,
 ) -> None:
-    """Everything a resumed run needs, replaced in one move so that a kill leaves the previous one."""
+    """Write everything that resuming needs. The file is replaced atomically, so a kill leaves the previous one."""
     state = {
         "network": network.state_dict(),
         "average": average.state_dict(),
@@ -48,7 +48,7 @@ def load_checkpoint(
     average: AttributeNetwork,
     optimizer: torch.optim.Optimizer,
 ) -> Clock:
-    """Put a checkpoint back into the given objects. Raises FileNotFoundError."""
+    """Restore the last checkpoint into the given objects. Raises FileNotFoundError if there is none."""
     state = torch.load(out / CHECKPOINT, weights_only=True, map_location="cpu")
     network.load_state_dict(state["network"])
     average.load_state_dict(state["average"])
@@ -57,17 +57,18 @@ def load_checkpoint(
 
 
 def load_average(out: Path) -> dict[str, torch.Tensor]:
-    """The averaged network's weights of a checkpoint, auxiliary heads included. Raises FileNotFoundError."""
+    """The averaged network's weights from the last checkpoint, auxiliary heads included. Raises FileNotFoundError."""
     weights: dict[str, torch.Tensor] = torch.load(out / CHECKPOINT, weights_only=True, map_location="cpu")["average"]
     return weights
 
 
 def save_options(options: Options) -> None:
+    """Write the settings to the run's folder."""
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / RUN).write_text(options.to_json(), encoding="utf-8")
 
 
 def load_options(out: Path) -> Options:
-    """A run's settings, from its folder. Raises FileNotFoundError."""
+    """Read the settings from a run's folder. Raises FileNotFoundError."""
     options = Options.from_json((out / RUN).read_text(encoding="utf-8"))
     return dataclasses.replace(options, out=out)

@@ -1,8 +1,8 @@
-"""The training loop, flat and from top to bottom: batch, loss, step, average, check on val, save.
+"""The training loop: batch, loss, step, weight average, validation, checkpoint.
 
-All that is random in an epoch follows from the seed, the epoch and the process, so a resumed run needs no stored state.
-The learning rate follows the further of two clocks, steps done of those planned and minutes spent of those allowed, so
-a run on a slower machine ends on time and fully annealed.
+Random numbers depend only on seed, epoch and process, so a resumed run needs no stored generator state. The learning
+rate follows the further advanced of steps (done of planned) and minutes (spent of allowed), so a run on a slow machine
+ends on time with a fully annealed rate.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from train.evaluation.inference import Logits, compute_logits
 def train(
     options: Options, dataset: Dataset, processes: Processes = SINGLE_PROCESS, *, is_resumed: bool = False
 ) -> AttributeNetwork:
-    """Run to the end and return the averaged network, auxiliary heads included; checkpoints lie in `options.out`."""
+    """Train to the end and return the averaged network, auxiliary heads included. Checkpoints go to `options.out`."""
     torch.manual_seed(options.seed)
     device = processes.device
     source = BatchSource(dataset, options.batch_size, options.photo_batch_size, processes.rank, processes.count)
@@ -65,7 +65,7 @@ def train(
     clock = load_checkpoint(options.out, network, average, optimizer) if is_resumed else Clock()
     began = time.monotonic() - clock.spent_s
     planned = options.epochs * source.steps
-    called = processes.wrap(network)
+    wrapped = processes.wrap(network)
     weights = {name: options.weight_of(name, dataset.taxonomy) for name in dataset.taxonomy.values}
     weights[FEATURES] = options.feature_weight
     if processes.is_first:
@@ -74,8 +74,8 @@ def train(
     while processes.broadcast(progress(clock.step, planned, began, options)) < 1:
         network.train()
         losses: list[float] = []
-        order = torch.randperm(len(dataset.train.items), generator=seeded(options.seed, clock.epoch)).numpy()
-        batches = prefetch(source.epoch(order, seeded(options.seed, clock.epoch, processes.rank + 1)))
+        order = torch.randperm(len(dataset.train.items), generator=seeded_generator(options.seed, clock.epoch)).numpy()
+        batches = prefetch(source.epoch(order, seeded_generator(options.seed, clock.epoch, processes.rank + 1)))
         label = f"epoch {clock.epoch + 1}"
         bar = tqdm(batches, total=source.steps, desc=label, mininterval=2, disable=not processes.is_first)
         for batch in bar:
@@ -85,7 +85,7 @@ def train(
             rate = learning_rate(options, clock.step, done)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            loss = batch_loss(called, batch, options, weights, device)
+            loss = batch_loss(wrapped, batch, options, weights, device)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
@@ -105,15 +105,15 @@ def train(
     return average
 
 
-def seeded(seed: int, epoch: int, stream: int = 0) -> torch.Generator:
-    """A generator of one epoch: stream 0 is all processes' alike. Torch's own (drop path) is seeded with it."""
+def seeded_generator(seed: int, epoch: int, stream: int = 0) -> torch.Generator:
+    """Returns one epoch's generator and seeds torch's global one (drop path). Stream 0 is common to all processes."""
     number = (seed * 1_000_003 + epoch) * 1_009 + stream
     torch.manual_seed(number)
     return torch.Generator().manual_seed(number)
 
 
 def new_network(options: Options, dataset: Dataset) -> AttributeNetwork:
-    """Heads per level, for the names' words and the teachers' features; from the start weights where some are given."""
+    """A network with heads for attributes, derived levels, name words and teacher features; loads `options.start`."""
     outputs = {name: len(values) for name, values in dataset.taxonomy.values.items()}
     if dataset.words:
         outputs[WORD_HEAD] = len(dataset.words)
@@ -128,36 +128,36 @@ def new_network(options: Options, dataset: Dataset) -> AttributeNetwork:
 
 
 def load_start_weights(network: AttributeNetwork, file: Path) -> None:
-    """Take over the backbone of `file`, a bundle's weights or a backbone alone, and the heads whose shapes fit.
+    """Load the backbone from `file` (a bundle's weights, or a backbone alone), and the heads whose shapes match.
 
-    Raises ValueError where it lacks a part of the backbone.
+    Raises ValueError if backbone weights are missing or have other shapes.
     """
     given = {name: tensor.float() for name, tensor in load_file(file).items()}
     own = network.state_dict()
     if not any(name.startswith("backbone.") for name in given):
         given = {f"backbone.{name}": tensor for name, tensor in given.items()}
-    fitting = {name: tensor for name, tensor in given.items() if name in own and own[name].shape == tensor.shape}
-    missing = [name for name in own if name.startswith("backbone.") and name not in fitting]
+    matching = {name: tensor for name, tensor in given.items() if name in own and own[name].shape == tensor.shape}
+    missing = [name for name in own if name.startswith("backbone.") and name not in matching]
     if missing:
         raise ValueError(f"{file.name} lacks {len(missing)} backbone weights, such as {missing[0]}")
-    network.load_state_dict(fitting, strict=False)
+    network.load_state_dict(matching, strict=False)
 
 
 def parameter_groups(network: AttributeNetwork, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay on matrices only, not on norms and biases."""
+    """Parameter groups of the optimizer: weight decay on matrices only, not on norms and biases."""
     decayed = [tensor for tensor in network.parameters() if tensor.ndim > 1]
     others = [tensor for tensor in network.parameters() if tensor.ndim <= 1]
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
 def progress(step: int, planned: int, began: float, options: Options) -> float:
-    """How much of the run is done, 0 to 1: the further of steps and minutes."""
+    """Progress of the run, 0 at the start and 1 at the end: the larger of the shares of steps and of minutes."""
     of_time = (time.monotonic() - began) / 60 / options.max_minutes if options.max_minutes else 0.0
     return max(step / planned, of_time)
 
 
 def learning_rate(options: Options, step: int, done: float) -> float:
-    """Linear warm-up, then cosine to a hundredth."""
+    """Linear warm-up over steps, times a cosine over `done` (0 to 1) down to a hundredth."""
     warm = min(1.0, (step + 1) / options.warm_up_steps)
     return options.learning_rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
 
@@ -165,7 +165,7 @@ def learning_rate(options: Options, step: int, done: float) -> float:
 def batch_loss(
     network: nn.Module, batch: Batch, options: Options, weights: dict[str, float], device: torch.device
 ) -> torch.Tensor:
-    """The joint loss: catalogue rows by all heads, photos by the types and genders that fit them."""
+    """The joint loss: all heads on catalogue rows, partial labels (types and genders that fit) on photos."""
     targets = {name: column.to(device) for name, column in batch.targets.items()}
     rows = len(next(iter(targets.values())))
     images, share = mixup(to_input(batch.images.to(device)), rows, options.mixup)
@@ -180,22 +180,22 @@ def batch_loss(
     for name, allowed in batch.fitting.items():
         loss = loss + options.photo_weight * partial_label_loss(logits[name][rows:], allowed.to(device))
     if batch.photo_soft:
-        of_photos = {name: column.to(device) for name, column in batch.photo_soft.items()}
-        taught = distillation_loss({name: logits[name][rows:] for name in of_photos}, of_photos, weights)
-        loss = loss + options.photo_weight * options.teaching * taught
+        photo_soft = {name: column.to(device) for name, column in batch.photo_soft.items()}
+        distilled = distillation_loss({name: logits[name][rows:] for name in photo_soft}, photo_soft, weights)
+        loss = loss + options.photo_weight * options.teaching * distilled
     return loss
 
 
 @dataclass(frozen=True)
 class Labels:
-    """What a batch's catalogue rows should be: targets, the words of their names, and the teachers' word."""
+    """Targets of a batch's N catalogue rows: value indices (N per attribute), name words (N x words), soft targets."""
 
     targets: dict[str, torch.Tensor]
     words: torch.Tensor
     soft: dict[str, torch.Tensor]
 
     def of_mixup_partners(self) -> Labels:
-        """Those of the row before each: what `mixup` mix_logits in."""
+        """The labels of each row's mixup partner, the row before it."""
         return Labels(
             {name: column.roll(1) for name, column in self.targets.items()},
             self.words.roll(1, 0),
@@ -204,12 +204,15 @@ class Labels:
 
 
 def supports_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies in bfloat16; a CPU that does not imitates it, at an eighth of float32's speed."""
+    """Whether the device has bfloat16 arithmetic; a CPU without it emulates it at an eighth of float32's speed."""
     return device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def mixup(images: torch.Tensor, rows: int, alpha: float) -> tuple[torch.Tensor, float]:
-    """The first `rows` images each mix_logits with the one before it (the rows come shuffled), and its own share."""
+    """Mixup of the first `rows` images, each with the one before it, and the share that each keeps of itself.
+
+    Rows come shuffled, so the partner is random. Zhang et al., arXiv 1710.09412; `alpha` 0 disables it.
+    """
     if alpha <= 0:
         return images, 1.0
     share = float(torch.distributions.Beta(alpha, alpha).sample())
@@ -220,11 +223,11 @@ def mixup(images: torch.Tensor, rows: int, alpha: float) -> tuple[torch.Tensor, 
 def rows_loss(
     logits: dict[str, torch.Tensor], labels: Labels, options: Options, weights: dict[str, float]
 ) -> torch.Tensor:
-    """The loss of catalogue rows: all heads, the words of their names, and the teachers' share."""
+    """The loss of catalogue rows: labels and distillation, weighted by `options.teaching`, plus name words."""
     loss = catalogue_loss(logits, labels.targets, weights, options.smoothing)
     if labels.soft:
-        taught = distillation_loss(logits, labels.soft, weights)
-        loss = (1 - options.teaching) * loss + options.teaching * taught
+        distilled = distillation_loss(logits, labels.soft, weights)
+        loss = (1 - options.teaching) * loss + options.teaching * distilled
     if WORD_HEAD in logits:
         loss = loss + options.word_weight * word_loss(logits[WORD_HEAD], labels.words)
     return loss
@@ -232,14 +235,14 @@ def rows_loss(
 
 @torch.no_grad()
 def update_average(average: AttributeNetwork, network: AttributeNetwork, decay: float) -> None:
-    """Exponential moving average of all weights; running statistics, which are averages themselves, are taken over."""
+    """Update the exponential moving average of the weights; buffers (running statistics) are copied."""
     torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
     for kept, current in zip(average.buffers(), network.buffers(), strict=True):
         kept.copy_(current)
 
 
 def validate(network: AttributeNetwork, dataset: Dataset) -> dict[str, float]:
-    """Accuracy per head on val, and how many val photos get a type that fits."""
+    """Accuracy per head on `val`, and the share of `val` photos whose best type fits their label."""
     report = accuracies(compute_logits(network, dataset.val.pixels), dataset.val)
     if dataset.val_photos is not None:
         report["type_fits"] = share_fitting(compute_logits(network, dataset.val_photos.pixels), dataset.val_photos)
@@ -247,6 +250,7 @@ def validate(network: AttributeNetwork, dataset: Dataset) -> dict[str, float]:
 
 
 def accuracies(logits: Logits, split: CatalogueSplit) -> dict[str, float]:
+    """Accuracy per head over the rows with a label; heads without any labelled row are left out."""
     known = {name: target != UNKNOWN for name, target in split.targets.items()}
     return {
         name: float((logits[name].argmax(1) == target)[known[name]].mean())
@@ -256,4 +260,5 @@ def accuracies(logits: Logits, split: CatalogueSplit) -> dict[str, float]:
 
 
 def share_fitting(logits: Logits, split: PhotoSplit) -> float:
+    """Share of photos whose best value of the deepest level fits their label."""
     return float(np.take_along_axis(split.types, logits[split.leaf].argmax(1)[:, None], axis=1).mean())

@@ -1,7 +1,7 @@
-"""One training run over one process or several: `torchrun --nproc-per-node N -m train …` sets the second up.
+"""Data-parallel training over one or several processes, started by `torchrun --nproc-per-node N -m train …`.
 
-Every process holds the whole network and its own share of each epoch's rows; gradients are averaged at every step.
-The first process (rank 0) alone keeps the clock, writes checkpoints and exports.
+Every process holds the complete network and trains on its own share of each epoch's rows; gradients are averaged at
+every step. Only the first process (rank 0) decides when to stop, writes checkpoints and exports.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among those of the run: its `rank` of `count`, and its device."""
+    """This process's rank (0 to count - 1), the number of processes, and this process's device."""
 
     rank: int
     count: int
@@ -29,14 +29,14 @@ class Processes:
         return self.rank == 0
 
     def wrap(self, network: nn.Module) -> nn.Module:
-        """The network as it is called in training: averaging its gradients over the processes; compiled on a GPU."""
-        called: nn.Module = network
+        """The module to call in training: averages gradients over the processes, and is compiled on a GPU."""
+        wrapped: nn.Module = network
         if self.count > 1:
-            called = DistributedDataParallel(network, broadcast_buffers=False)
-        return torch.compile(called) if self.device.type == "cuda" else called  # type: ignore[return-value]
+            wrapped = DistributedDataParallel(network, broadcast_buffers=False)
+        return torch.compile(wrapped) if self.device.type == "cuda" else called  # type: ignore[return-value]
 
     def broadcast(self, value: float) -> float:
-        """The first process's value, in all of them: each has a clock of its own."""
+        """The first process's value, in every process; their clocks differ, but they have to stop at the same step."""
         if self.count == 1:
             return value
         message = torch.tensor([value], dtype=torch.float64, device=self.device)
@@ -45,12 +45,12 @@ class Processes:
 
 
 SINGLE_PROCESS = Processes(0, 1, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-"""A run of one process."""
+"""Training without torchrun."""
 
 
 @contextlib.contextmanager
 def join_processes() -> Iterator[Processes]:
-    """Join the run's processes (alone without torchrun), and leave them at the end."""
+    """Join torchrun's process group, and leave it on exit. Without torchrun there is a single process."""
     rank, count = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     is_cuda = torch.cuda.is_available()
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if is_cuda else torch.device("cpu")

@@ -1,1 +1,1 @@
-"""Joining trained bundles: companions and model soups."""
+"""Combinations of trained bundles: companions (averaged probabilities) and model soups (averaged weights)."""

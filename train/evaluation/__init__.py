@@ -1,1 +1,1 @@
-"""Figures of a bundle: accuracy, calibration, confidence intervals, reports, model cards."""
+"""Evaluation of a bundle: accuracy, calibration, confidence intervals, reports and model cards."""

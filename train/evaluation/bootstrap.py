@@ -1,7 +1,8 @@
-"""How far a split's figures can be trusted: rows of one product group fail together, so groups are what is drawn again.
+"""Confidence intervals of a split's metrics, from a cluster bootstrap over product groups.
 
-Two thousand rows are some nine hundred groups, and one group of fifty whose label is another than the network's weighs
-as much as fifty rows that have nothing to do with each other. Intervals by row would hide that.
+Rows of one product group tend to be right or wrong together, so groups are resampled, not rows. Two thousand rows are
+some nine hundred groups; one mislabelled group of fifty rows moves a metric as much as fifty independent rows would,
+which intervals by row do not show.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ DRAWS = 2000
 
 @dataclass(frozen=True)
 class GroupIntervals:
-    """One attribute's figures by product group (of photos: by sender).
+    """One attribute's metrics by product group (for photos: by sender).
 
-    Intervals are (low, high) of 95 %, from a bootstrap over groups; `accuracy_alike` and `ece_alike` let every group
-    weigh the same. `precision_upper` is the 95 % Clopper-Pearson upper bound of the answered rows' precision (None:
-    no row is answered): below the precision asked for it is a sign of a broken promise, though no proof, since it takes
-    rows as independent. Intervals of the ECE lie somewhat high: drawing again adds noise, and noise can only add to it.
+    `accuracy` and `ece` are 95 % bootstrap intervals (low, high). `accuracy_alike` and `ece_alike` give every group the
+    same weight. `precision_upper` is the 95 % Clopper-Pearson upper bound on the precision of answered rows, None if no
+    row is answered. A bound below the target precision suggests that the target is missed; it is no proof, since the
+    bound assumes independent rows. ECE intervals are biased upwards: resampling adds noise, and noise can only
+    increase the ECE.
     """
 
     groups: int
@@ -41,7 +43,7 @@ class GroupIntervals:
 
 
 def bootstrap_intervals(predictions: AttributePredictions, clusters: Clusters) -> GroupIntervals:
-    """`clusters` are the groups' numbers of the predictions rows, N."""
+    """Bootstrap intervals of one attribute; `clusters` are the N group numbers of its rows."""
     groups = np.unique(clusters, return_inverse=True)[1]
     count = int(groups.max()) + 1
     rng = np.random.default_rng(0)
@@ -65,7 +67,7 @@ def bootstrap_intervals(predictions: AttributePredictions, clusters: Clusters) -
 def _sums(
     predictions: AttributePredictions, groups: npt.NDArray[np.int64], count: int
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Per group: correct rows, rows, and (groups x bins) by how much the confidence of its rows is too low in sum."""
+    """Per group: correct rows, rows, and per calibration bin (groups x bins) the sum of correct minus confidence."""
     bins = np.empty(len(groups), dtype=np.int64)
     for number, part in enumerate(equal_mass_bins(predictions.confidence)):
         bins[part] = number
@@ -81,7 +83,7 @@ def _sums(
 def _figures(
     weights: FloatArray, hits: FloatArray, rows: FloatArray, gaps: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Accuracy and calibration error (in the bins of the whole split) per row of `weights`, draws x groups."""
+    """Accuracy and calibration error per row of `weights` (draws x groups); bins are those of the whole split."""
     total = weights @ rows
     return weights @ hits / total, np.abs(weights @ gaps).sum(axis=1) / total
 

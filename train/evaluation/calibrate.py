@@ -1,12 +1,12 @@
-"""Calibration on val: what makes a score mean what it says, and the lowest threshold that keeps a precision.
+"""Calibration on `val`: temperature and softness per head, and the lowest threshold that keeps a target precision.
 
-Rows of one product group fail together, and a few groups have a hundred rows each; so a row counts by the inverse
-square root of its group's size, and bounds are those of as many independent rows as the groups are worth.
+Rows of one product group tend to be right or wrong together, and a few groups have a hundred rows each. So each row is
+weighted by the inverse square root of its group's size, and bounds use the effective number of independent rows.
 
-A plain threshold misses the promised precision on new data, so it is the Clopper-Pearson lower bound that has to
-reach it. The tree's thresholds never fall below .5, and the deepest level's never below those above it: a score is
-never smaller than that of a value below it, so an answered type always comes with its whole chain, and no
-contradiction.
+A threshold whose observed precision just reaches the target misses it on new data, so the Clopper-Pearson lower bound
+has to reach it. Thresholds of tree levels are at least .5, and a level's threshold is at least that of the level above.
+Since a value's score is never larger than its parent's, an answered article type always comes with its answered, and
+consistent, parents.
 """
 
 from __future__ import annotations
@@ -30,25 +30,27 @@ CANDIDATES = 300
 PHOTO_FACTORS = np.geomspace(1.0, 10.0, 116)
 RISK = 0.05
 PRIOR = 1e-3
-"""Pulls temperature and softness to 1 where the rows say nothing: a head that is correct on all of them, for one."""
+"""Weight of the penalty that keeps temperature and softness at 1 if the rows do not determine them, for example
+because a head is right on all of them."""
 
 Clusters = npt.NDArray[np.int64]
 
 
 def cluster_numbers(names: Sequence[str]) -> Clusters:
-    """Names of groups or senders as numbers from 0."""
+    """Names of groups or senders to numbers from 0, N."""
     return np.unique(np.array(names), return_inverse=True)[1].astype(np.int64)
 
 
 def row_weights(clusters: Clusters) -> FloatArray:
-    """How much each row counts, N: one over the root of its cluster's rows, so that no group decides alone."""
+    """Each row's weight, N: one over the square root of its cluster's size, so that no group dominates."""
     return np.asarray(np.bincount(clusters)[clusters] ** -0.5, dtype=np.float64)
 
 
 def fit_temperature(logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int64], clusters: Clusters) -> Calibration:
-    """Temperature and softness whose best scores tell best whether the best guess is correct (no threshold yet).
+    """Fit temperature and softness of one head; the threshold is set to always abstain.
 
-    The loss is the log loss of that one yes or no: the score of the best guess is what thresholds and callers use.
+    The loss is the binary log loss of "the best guess is correct" under the best guess's score, because that score is
+    what thresholds and callers use.
     """
     known = targets != UNKNOWN
     if not known.any():
@@ -73,7 +75,7 @@ def fit_temperature(logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int
 
 
 def _best_scores(logits: torch.Tensor, logs: torch.Tensor) -> torch.Tensor:
-    """N best scores under the logarithms of a temperature and a softness, as `model.scoring` computes them."""
+    """N best scores, computed as in `model.scoring`; `logs` are the logarithms of temperature and softness."""
     scaled = logits / logs[0].exp()
     unsure = 1 - scaled.softmax(dim=1).amax(dim=1, keepdim=True)
     return (scaled / (logs[1] * unsure).exp()).softmax(dim=1).amax(dim=1)
@@ -82,27 +84,28 @@ def _best_scores(logits: torch.Tensor, logs: torch.Tensor) -> torch.Tensor:
 def fit_photo_factor(
     logits: npt.NDArray[np.float32], is_photo: FloatArray, allowed: BoolArray, head: Calibration
 ) -> float:
-    """How much higher temperatures have to be on own photos, 1 to 10: the best partial-label likelihood on val.
+    """The factor on temperatures for customer photos, 1 to 10, that maximises the partial-label likelihood.
 
-    `logits` are the deepest level's and `allowed` what fits (N x values); `is_photo` is the chance that a row is a
-    photo (N).
+    `logits` are those of the deepest level (N x values), `allowed` the values that fit each photo's label (N x values),
+    `is_photo` the photo head's probability (N), and `head` the deepest level's calibration.
     """
-    told = allowed.any(axis=1) & ~allowed.all(axis=1)
-    if not told.any():
+    is_informative = allowed.any(axis=1) & ~allowed.all(axis=1)
+    if not is_informative.any():
         return 1.0
     losses = {}
     for factor in PHOTO_FACTORS:
-        scaled = logits[told].astype(np.float64) / (head.temperature * factor ** is_photo[told, None])
+        temperatures = head.temperature * factor ** is_photo[is_informative, None]
+        scaled = logits[is_informative].astype(np.float64) / temperatures
         chances = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-        fitting = (chances * allowed[told]).sum(axis=1) / chances.sum(axis=1)
+        fitting = (chances * allowed[is_informative]).sum(axis=1) / chances.sum(axis=1)
         losses[float(factor)] = float(-np.log(fitting + 1e-12).mean())
     return min(losses, key=lambda factor: losses[factor])
 
 
 def clopper_pearson_lower(correct: int, rows: int, risk: float = RISK) -> float:
-    """Clopper-Pearson: the share that `correct` of `rows` leaves too unlikely to be undercut (one-sided, at `risk`).
+    """One-sided lower confidence bound on a success rate, at confidence 1 - `risk`.
 
-    Clopper and Pearson, Biometrika 26 (1934): the p at which `correct` or more hits have probability `risk`.
+    Clopper and Pearson, Biometrika 26 (1934): the rate at which `correct` or more of `rows` have probability `risk`.
     """
     if correct == 0:
         return 0.0
@@ -117,7 +120,7 @@ def clopper_pearson_lower(correct: int, rows: int, risk: float = RISK) -> float:
 
 
 def clopper_pearson_upper(correct: int, rows: int, risk: float = RISK) -> float:
-    """The success rate that `correct` of `rows` leaves too unlikely to be exceeded (one-sided, at `risk`)."""
+    """One-sided upper confidence bound on a success rate, at confidence 1 - `risk`."""
     return 1 - clopper_pearson_lower(rows - correct, rows, risk)
 
 
@@ -125,9 +128,10 @@ _LGAMMA = np.vectorize(math.lgamma, otypes=[np.float64])
 
 
 def effective_rows(correct: BoolArray, weights: FloatArray, clusters: Clusters) -> float:
-    """How many independent rows the given ones are worth: rows of a cluster fail together, weights waste some.
+    """Effective sample size: the number of independent rows with the same variance of the weighted share correct.
 
-    Korn and Graubard, Survey Methodology 24 (1998): p (1 - p) over the variance of the weighted share p.
+    It is smaller than N because rows of a cluster are correlated and weights are unequal. Korn and Graubard, Survey
+    Methodology 24 (1998): p (1 - p) over the variance of the weighted share p.
     """
     total = float(weights.sum())
     of_weights = total**2 / float((weights**2).sum())
@@ -140,9 +144,9 @@ def effective_rows(correct: BoolArray, weights: FloatArray, clusters: Clusters) 
 
 
 def precision_lower_bound(correct: BoolArray, clusters: Clusters) -> float:
-    """The lower bound on the share of correct rows, for rows that are not independent of one another.
+    """Lower confidence bound on the share of correct rows, for rows that are correlated within clusters.
 
-    The smaller of two: with groups weighing alike by the root of their rows, and with every row weighing the same.
+    The smaller of two bounds: with rows weighted by `row_weights`, and with equal weights.
     """
     return min(
         _weighted_lower_bound(correct, weights, clusters) for weights in (row_weights(clusters), np.ones(len(correct)))
@@ -158,7 +162,10 @@ def _weighted_lower_bound(correct: BoolArray, weights: FloatArray, clusters: Clu
 def choose_threshold(
     correct: BoolArray, confidence: FloatArray, clusters: Clusters, precision: float, floor: float = 0.0
 ) -> float:
-    """The lowest threshold, of 300 quantiles above `floor`, whose bound reaches `precision`; 1.01 where none does."""
+    """The lowest threshold whose precision bound reaches `precision`, or 1.01 (always abstain) if none does.
+
+    Candidates are `floor` and up to 300 quantiles of the confidences at or above it.
+    """
     eligible = np.sort(confidence[confidence >= floor])
     if len(eligible) == 0:
         return ALWAYS_ABSTAIN
@@ -171,12 +178,12 @@ def choose_threshold(
 
 
 def threshold_floor(name: str, levels: Sequence[str]) -> float:
-    """The least threshold: above one half in the tree, so that no two values of a level can both clear it."""
+    """The lowest threshold allowed: above .5 for tree levels, so that at most one value of a level can exceed it."""
     return TREE_FLOOR if name in levels else 0.0
 
 
 def order_tree_thresholds(calibration: Mapping[str, Calibration], levels: Sequence[str]) -> dict[str, Calibration]:
-    """Raise each level's threshold to those above it: no level is answered without the ones above."""
+    """Raise each level's threshold to at least its parent level's, so that no level is answered without its parents."""
     ordered = dict(calibration)
     for lower, upper in list(itertools.pairwise(levels))[::-1]:
         above = ordered[upper].threshold

@@ -1,7 +1,8 @@
-"""A bundle's names against one split's: likeness to the catalogue's names, faithfulness, variety, and search by words.
+"""Evaluation of a bundle's display names on one split: similarity to the catalogue's names, agreement with the
+answers, variety, and text-to-image retrieval.
 
-Every figure is given twice: `all_answered` takes each attribute's best guess as its answer, `served` only those above
-their thresholds.
+Every metric exists in two modes: in `all_answered` each attribute's best guess counts as its answer, in `served` only
+guesses at or above their thresholds.
 """
 
 from __future__ import annotations
@@ -38,7 +39,11 @@ RECALL_AT = 10
 
 @dataclass(frozen=True)
 class CaptionReferences:
-    """What names are measured on: rows, their cleaned and raw names, and the answers beside each name."""
+    """The rows of a split with their reference names, and the vocabulary needed to score names against them.
+
+    `cleaned` are the rows' names as lists of words; `trained` are the training rows' cleaned names; `brands` are brand
+    words, `brand_names` whole brand names; `phrases` maps multi-word values to single words.
+    """
 
     bundle: Bundle
     items: Sequence[Item]
@@ -53,7 +58,7 @@ class CaptionReferences:
 def evaluate_captions(
     bundle: Bundle, folder: Path, split: str, columns: Columns | None = None, cache: Path | None = None
 ) -> dict[str, Any]:
-    """The bundle's own names and structured text on one split. Empty where the rows have no names."""
+    """Metrics of the bundle's names and of structured text on one split; empty if the rows have no names."""
     items = read_catalogue(folder, bundle.taxonomy.values, columns)
     store = ImageStore(folder)
     chosen = [item for item in items if item.split == split and item.image in store]
@@ -67,7 +72,10 @@ def evaluate_captions(
 def load_references(
     bundle: Bundle, items: Sequence[Item], chosen: Sequence[Item]
 ) -> tuple[CaptionReferences, NameCleaner]:
-    """The rules are learnt from the folder's training rows; brands are those of all its rows."""
+    """References for the `chosen` rows, and the cleaner of their names.
+
+    The cleaner is fitted on the training rows among `items`; brands are those of all `items`.
+    """
     training = [item for item in items if item.split == "train"]
     names = sorted({item.brand for item in items if item.brand})
     cleaner = learn_cleaner(training, bundle.taxonomy, names)
@@ -78,7 +86,7 @@ def load_references(
 
 
 def caption_figures(references: CaptionReferences, pixels: Pixels, maps: Maps) -> dict[str, Any]:
-    """The captioner's figures (structured text's, where the bundle has none) and structured text's beside them."""
+    """Metrics of the captioner, with those of structured text as a baseline; without a captioner, the latter alone."""
     written = structured_names(references.bundle, pixels)
     if references.bundle.captioner is None:
         captions = {mode: score_names(references, *written[mode]) for mode in MODES}
@@ -101,7 +109,7 @@ def caption_figures(references: CaptionReferences, pixels: Pixels, maps: Maps) -
 
 
 def structured_names(bundle: Bundle, pixels: Pixels) -> dict[str, tuple[list[str], list[Answers]]]:
-    """Per mode, structured text and the answers it was made from."""
+    """Per mode, the structured texts and the answers they were made from."""
     logits = compute_logits(bundle.network(), pixels, bundle.mean, bundle.std)
     tensors = {name: torch.from_numpy(rows) for name, rows in logits.items()}
     scores = scores_from(tensors, bundle.taxonomy, bundle.calibration, bundle.photo_factor)
@@ -126,7 +134,7 @@ def with_best_guess(prediction: Prediction) -> Prediction:
 def caption_names(
     captioner: DecoderCaptioner, maps: Maps, answers: Sequence[Answers], *, is_unconstrained: bool = False
 ) -> list[str]:
-    """The captioner's names beside these answers; none where not even a category is answered."""
+    """The captioner's names for these answers; empty for a row in which no category is answered."""
     names: list[str] = []
     for at in range(0, len(maps), 256):
         with torch.inference_mode():
@@ -137,7 +145,12 @@ def caption_names(
 
 
 def score_names(references: CaptionReferences, names: Sequence[str], answers: Sequence[Answers]) -> dict[str, float]:
-    """`rouge_l`, `bleu4` and `cider` are against the cleaned names, those with `_raw` against the catalogue's own."""
+    """Metrics of the names, which were written for these `answers`.
+
+    `rouge_l`, `bleu4` and `cider` compare with the cleaned names, those with `_raw` with the catalogue's raw names.
+    `distinct` is the share of different names, `novel` the share that no training row has, `words` the mean length,
+    `brand_words` the share with a brand in it, `contradictions` the share that contradicts an answer.
+    """
     texts = [split_phrases(words_of_name(name)) for name in names]
     cleaned = [split_phrases(words) for words in references.cleaned]
     raw = [words_of_name(item.name) for item in references.items]
@@ -167,17 +180,17 @@ def has_brand(references: CaptionReferences, name: str) -> bool:
 
 
 def split_phrases(words: Sequence[str]) -> list[str]:
-    """Single words: navy_blue is two of them."""
+    """Split multi-word values into single words: navy_blue becomes two."""
     return [part for word in words for part in word.split("_")]
 
 
 def retrieval(
     references: CaptionReferences, captioner: DecoderCaptioner, maps: Maps, answers: Sequence[Answers]
 ) -> dict[str, float]:
-    """Recall@10 of a row's product group from its cleaned name, among all the split's pictures.
+    """Recall@10 of text-to-image retrieval: each row's cleaned name is the query, its product group the target.
 
-    `random` is what ten pictures drawn at random find, `attributes` a ranking by how many of the name's words are among
-    the predicted attributes' (its ties broken at random).
+    All images of the split are ranked. Baselines: `random` is the expected recall of ten random images, `attributes`
+    ranks by the number of query words among the predicted attributes' words (ties broken at random).
     """
     groups = np.unique([item.group for item in references.items], return_inverse=True)[1]
     with torch.inference_mode():
@@ -203,13 +216,13 @@ def retrieval(
 
 
 def recall(scores: npt.NDArray[Any], groups: npt.NDArray[np.int64]) -> float:
-    """Share of rows with a picture of their group among the ten best."""
+    """Share of rows with an image of their group among the ten best; `scores` is queries x images."""
     best = np.argpartition(-scores, min(RECALL_AT, scores.shape[1] - 1), axis=1)[:, :RECALL_AT]
     return float((groups[best] == groups[:, None]).any(axis=1).mean())
 
 
 def random_recall(groups: npt.NDArray[np.int64]) -> float:
-    """The chance that ten pictures drawn at random have one of the row's group, mean over rows."""
+    """Probability that ten random images include one of the row's group, averaged over rows."""
     count = len(groups)
     sizes = np.bincount(groups)[groups]
     missed = np.ones(count)

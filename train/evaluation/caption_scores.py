@@ -1,7 +1,7 @@
-"""Scores of captions against one reference each: BLEU-4, ROUGE-L and CIDEr. Texts are lists of words.
+"""BLEU-4, ROUGE-L and CIDEr of captions with one reference each. Texts are lists of words.
 
-BLEU: Papineni et al., ACL 2002 (over the corpus, unsmoothed). ROUGE-L: Lin, 2004 (F1, mean over rows). CIDEr: Vedantam
-et al., CVPR 2015 (plain, times 10; document frequencies are those of the given references).
+BLEU: Papineni et al., ACL 2002 (corpus level, unsmoothed). ROUGE-L: Lin, 2004 (F1, mean over rows). CIDEr: Vedantam
+et al., CVPR 2015 (not CIDEr-D; times 10; document frequencies from the given references).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ ORDERS = (1, 2, 3, 4)
 
 
 def bleu4(captions: Sequence[Words], references: Sequence[Words]) -> float:
-    """0..1; 0 where no four words in a row are correct anywhere."""
+    """Corpus BLEU-4, 0..1; 0 if some n-gram order has no match."""
     correct, made = Counter[int](), Counter[int]()
     for caption, reference in zip(captions, references, strict=True):
         for order in ORDERS:
@@ -31,7 +31,7 @@ def bleu4(captions: Sequence[Words], references: Sequence[Words]) -> float:
 
 
 def rouge_l(captions: Sequence[Words], references: Sequence[Words]) -> float:
-    """Mean F1 of the longest common subsequence, 0..1; two empty texts agree."""
+    """Mean F1 of the longest common subsequence, 0..1; two empty texts score 1."""
     scores = [_rouge(caption, reference) for caption, reference in zip(captions, references, strict=True)]
     return sum(scores) / len(scores) if scores else 0.0
 
@@ -53,7 +53,7 @@ def common_length(first: Words, second: Words) -> int:
 
 
 def cider(captions: Sequence[Words], references: Sequence[Words]) -> float:
-    """Mean over rows and over 1 to 4 words in a row of the cosine of tf-idf vectors, times 10."""
+    """Ten times the cosine similarity of tf-idf n-gram vectors, averaged over rows and n = 1 to 4; 0..10."""
     if not captions:
         return 0.0
     total = 0.0

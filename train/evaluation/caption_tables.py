@@ -1,4 +1,4 @@
-"""The captions' part of an evaluation as plain text, for the terminal and the model card."""
+"""Caption metrics as plain text, for the terminal and the model card."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COLUMNS = {
 
 
 def format_captions(captions: dict[str, Any]) -> str:
-    """One line per way of writing, and the search by words where there is one."""
+    """One table row per source and mode, and a line on retrieval if the bundle has a captioner."""
     rows = {f"{captions['source']}, all answered": captions, f"{captions['source']}, served": captions["served"]}
     if "structured" in captions:
         rows |= {
@@ -35,9 +35,9 @@ def format_captions(captions: dict[str, Any]) -> str:
         return text
     found = captions["retrieval"]
     notes = (
-        f"Contradictions without constraints: {captions['contradictions_unconstrained']:.3f}.",
-        f"Distinct among the catalogue's own cleaned names: {captions['catalogue_distinct']:.3f}.",
-        f"Search by a cleaned name, recall@10 of its product group: {found['recall_at_10']:.3f} (bag of attributes "
+        f"Contradictions with unconstrained decoding: {captions['contradictions_unconstrained']:.3f}.",
+        f"Distinct names among the catalogue's cleaned names: {captions['catalogue_distinct']:.3f}.",
+        f"Retrieval by cleaned name, recall@10 of its product group: {found['recall_at_10']:.3f} (bag of attributes "
         f"{found['attributes']:.3f}, random {found['random']:.3f}).",
     )
     return "\n\n".join([text, " ".join(notes)])

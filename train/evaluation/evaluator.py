@@ -1,4 +1,4 @@
-"""A bundle against one split: the figures of a catalogue folder and of a photo folder, as JSON-ready dicts."""
+"""Evaluation of a bundle on one split of a catalogue or of customer photos; reports are JSON-ready dicts."""
 
 from __future__ import annotations
 
@@ -36,9 +36,10 @@ Scores = dict[str, npt.NDArray[np.float64]]
 def evaluate(
     bundle: Bundle, data: Path, split: str, columns: Columns | None = None, labels: Path | None = None
 ) -> dict[str, Any]:
-    """Measure one split of a data set in either layout. Raises FileNotFoundError or ValueError on others.
+    """The report on one split of a catalogue or, if `data` has a photos.csv, of customer photos.
 
-    `columns` are those of a catalogue's table, `labels` says what fits a photo's label; both by default the client's.
+    `columns` maps fields to a catalogue's columns; `labels` is a JSON file with the values that fit each photo label.
+    Both default to the client's. Raises FileNotFoundError or ValueError if `data` has neither layout.
     """
     return evaluate_with_predictions(bundle, data, split, columns, labels)[0]
 
@@ -46,7 +47,7 @@ def evaluate(
 def evaluate_with_predictions(
     bundle: Bundle, data: Path, split: str, columns: Columns | None = None, labels: Path | None = None
 ) -> tuple[dict[str, Any], EvaluatedSplit]:
-    """The same, and the rows behind the figures."""
+    """Like `evaluate`, but also returns the images and the predictions for each of them."""
     about = {"bundle": bundle.name, "version": bundle.version, "data": data.resolve().stem, "split": split}
     if (data / "photos.csv").exists():
         report, evaluated = evaluate_photos(bundle, data, split, labels)
@@ -57,7 +58,7 @@ def evaluate_with_predictions(
 
 @dataclass(frozen=True)
 class EvaluatedSplit:
-    """The rows behind a report: the pictures at the network's input size, and every attribute predictions."""
+    """The images of a split at the network's input size (N x height x width x 3), and predictions per attribute."""
 
     pixels: Pixels
     predictions: list[AttributePredictions]
@@ -66,7 +67,10 @@ class EvaluatedSplit:
 def evaluate_catalogue(
     bundle: Bundle, data: Path, split: str, columns: Columns | None = None
 ) -> tuple[dict[str, Any], EvaluatedSplit]:
-    """Figures per attribute over labelled rows (unknown values count as missed), per tier, and of the tree."""
+    """Metrics per attribute over labelled rows, per image-size tier, and of the tree.
+
+    A label that the taxonomy does not know counts as a wrong prediction.
+    """
     store = ImageStore(data)
     rows = read_catalogue(data, bundle.taxonomy.values, columns)
     items = [item for item in rows if item.split == split and item.image in store]
@@ -92,7 +96,7 @@ def evaluate_catalogue(
 def catalogue_predictions(
     bundle: Bundle, items: Sequence[Item], split_scores: SplitScores
 ) -> list[AttributePredictions]:
-    """Every attribute that any row has a label of."""
+    """Predictions for every attribute that at least one row has a label for."""
     found = []
     for name, values in bundle.taxonomy.values.items():
         rows = np.array([i for i, item in enumerate(items) if name in item.labels], dtype=np.int64)
@@ -134,13 +138,13 @@ def _of_tier(predictions: Sequence[AttributePredictions], chosen: BoolArray) -> 
 
 
 def hierarchy(bundle: Bundle, scores: Scores) -> dict[str, float]:
-    """Share of pictures whose answered levels agree with the tree, and whose best guesses do, abstaining or not."""
+    """Shares of images whose answered levels are consistent with the tree, and whose best guesses are."""
     levels = bundle.taxonomy.levels
     values = {level: bundle.taxonomy.values[level] for level in levels}
     best = {level: [values[level][i] for i in scores[level].argmax(axis=1)] for level in levels}
-    sure = {level: scores[level].max(axis=1) >= bundle.calibration[level].threshold for level in levels}
+    is_answered = {level: scores[level].max(axis=1) >= bundle.calibration[level].threshold for level in levels}
     count = len(next(iter(scores.values())))
-    answers = [{level: best[level][row] for level in levels if sure[level][row]} for row in range(count)]
+    answers = [{level: best[level][row] for level in levels if is_answered[level][row]} for row in range(count)]
     guesses = [{level: best[level][row] for level in levels} for row in range(count)]
     return {
         "answers_consistent": float(np.mean([is_consistent(bundle.taxonomy, chain) for chain in answers])),
@@ -150,7 +154,7 @@ def hierarchy(bundle: Bundle, scores: Scores) -> dict[str, float]:
 
 
 def is_consistent(taxonomy: Taxonomy, chain: dict[str, str]) -> bool:
-    """Whether the given levels lie on one path of the tree, with nothing missing above an answered level."""
+    """Whether the levels in `chain` lie on one path of the tree, without a gap above any of them."""
     levels = taxonomy.levels
     present = [level for level in levels if level in chain]
     if present and present != list(levels[levels.index(present[0]) :]):
@@ -161,24 +165,24 @@ def is_consistent(taxonomy: Taxonomy, chain: dict[str, str]) -> bool:
 def evaluate_photos(
     bundle: Bundle, folder: Path, split: str, labels: Path | None = None
 ) -> tuple[dict[str, Any], EvaluatedSplit]:
-    """How often the type fits the photo's coarse label; coverage and precision of answered types."""
+    """How often the article type fits a photo's coarse label, and coverage and precision of answered types."""
     photos = load_photo_split(folder, read_photos(folder), split, bundle.taxonomy, bundle.size, labels=labels)
     split_scores = compute_scores(bundle, photos.pixels)
     correct, confidence = label_fits(photos, split_scores.scores)
     values = bundle.taxonomy.values[photos.leaf]
     guesses = [values[i] for i in split_scores.scores[photos.leaf].argmax(axis=1)]
-    everyone = np.arange(len(photos.photos))
+    rows = np.arange(len(photos.photos))
     truth = [photo.label for photo in photos.photos]
-    predictions = _attribute_predictions(bundle, photos.leaf, everyone, truth, guesses, correct, split_scores)
+    predictions = _attribute_predictions(bundle, photos.leaf, rows, truth, guesses, correct, split_scores)
     coverage, precision = answered(correct, predictions.score, predictions.threshold)
-    without = float((confidence >= predictions.threshold).mean())
+    coverage_without_domain = float((confidence >= predictions.threshold).mean())
     senders = cluster_numbers([photo.sender for photo in photos.photos])
     types = {"type_fits": float(correct.mean()), "coverage": coverage, "precision": precision}
     report = {
         "rows": len(photos.photos),
         **types,
         "taken": float(split_scores.is_product.mean()),
-        "lost_as_no_product": 1 - coverage / without if without else 0.0,
+        "lost_as_no_product": 1 - coverage / coverage_without_domain if coverage_without_domain else 0.0,
         "attributes": {photos.leaf: types},
         "spread": {photos.leaf: asdict(bootstrap_intervals(predictions, senders))},
         "kids_gender_fits": _kids_fit(photos, split_scores.scores),
@@ -189,12 +193,13 @@ def evaluate_photos(
 
 
 def label_fits(photos: PhotoSplit, scores: Scores) -> tuple[npt.NDArray[np.bool_], FloatArray]:
-    """Per photo, whether the best value of the deepest level fits its label, and that value's score."""
+    """Per photo, whether the best value of the deepest level fits its label, and that value's score; N each."""
     best = scores[photos.leaf].argmax(axis=1)
     return photos.types[np.arange(len(best)), best], scores[photos.leaf].max(axis=1)
 
 
 def _kids_fit(photos: PhotoSplit, scores: Scores) -> float | None:
+    """Share of photos of children's garments whose best gender is Boys or Girls; None without such photos."""
     is_kids = np.array([photo.is_kids for photo in photos.photos], dtype=bool)
     if GENDER not in photos.fitting or not is_kids.any():
         return None

@@ -1,4 +1,4 @@
-"""All pictures of a split through a network or a bundle, as arrays: what checks, calibration and evaluation share."""
+"""Batched inference over the images of a split, used by validation, calibration and evaluation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def compute_logits(
     std: tuple[float, ...] = IMAGENET_STD,
     batch_size: int = 128,
 ) -> Logits:
-    """Logits per head, N x values, in float32 on whatever device the network is."""
+    """Logits per head, N x values, float32; runs on the network's device."""
     device = next(network.parameters()).device
     parts: list[dict[str, torch.Tensor]] = []
     for first in range(0, len(pixels), batch_size):
@@ -38,10 +38,10 @@ def compute_logits(
 
 @dataclass(frozen=True)
 class SplitScores:
-    """What a bundle says of N pictures, per answered attribute N x values.
+    """A bundle's scores for N images, N x values per answered attribute.
 
-    `scores` are the numbers the predictor gives, `raw` those of plain softmax, before any calibration; `is_product`
-    says which rows are taken for products.
+    `scores` are calibrated, as the predictor returns them; `raw` are plain softmax. `is_product` (N) is the decision of
+    the in_domain head.
     """
 
     scores: dict[str, npt.NDArray[np.float64]]
@@ -50,7 +50,7 @@ class SplitScores:
 
 
 def compute_scores(bundle: Bundle, pixels: Pixels) -> SplitScores:
-    """All pictures through a bundle."""
+    """Calibrated and raw scores of all images."""
     logits = compute_logits(bundle.network(), pixels, bundle.mean, bundle.std)
     plain = {name: replace(each, temperature=1.0, softness=1.0) for name, each in bundle.calibration.items()}
     return SplitScores(
@@ -61,14 +61,14 @@ def compute_scores(bundle: Bundle, pixels: Pixels) -> SplitScores:
 
 
 def product_mask(logits: Logits, rows: int) -> npt.NDArray[np.bool_]:
-    """Which rows are taken for products, N: all of them where the network cannot tell."""
+    """Which rows are taken for products, N; all of them if the network has no in_domain head."""
     return np.asarray(logits[DOMAIN] >= 0) if DOMAIN in logits else np.ones(rows, dtype=bool)
 
 
 def tree_scores(
     logits: Logits, taxonomy: Taxonomy, calibration: Mapping[str, Calibration], photo_factor: float
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """Logits to scores, derived levels included, as arrays."""
+    """Calibrated scores per attribute, derived levels included, N x values; see `model.scoring.scores_from`."""
     tensors = {name: torch.from_numpy(values) for name, values in logits.items()}
     scored = scores_from(tensors, taxonomy, calibration, photo_factor)
     scores: dict[str, Any] = {name: rows.numpy() for name, rows in scored.items()}

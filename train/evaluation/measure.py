@@ -1,4 +1,4 @@
-"""Figures about scored rows: accuracy, macro-F1, calibration error, and coverage and precision above a threshold."""
+"""Metrics of one attribute: accuracy, macro-F1, expected calibration error, coverage and precision at a threshold."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ BINS = 15
 
 @dataclass(frozen=True)
 class Figures:
-    """One attribute's figures on one split. `precision` is None where nothing was answered.
+    """One attribute's metrics on one split, 0..1. `precision` is None if no row is answered.
 
-    `ece_before` is that of plain softmax, `ece` that of the calibrated scores.
+    `macro_f1` averages over all values in the split, `macro_f1_5` over those with at least five rows. `ece_before` is
+    the calibration error of plain softmax, `ece` that of the calibrated scores.
     """
 
     rows: int
@@ -33,10 +34,11 @@ class Figures:
 
 @dataclass(frozen=True)
 class AttributePredictions:
-    """One attribute's best guesses over the rows that have a label.
+    """One attribute's best guesses for the rows that have a label, N entries each.
 
-    `rows` are their numbers in the split, `confidence` the guesses' calibrated scores and `before` those of plain
-    softmax; a row is answered from `threshold` on, if it `is_product`, with `asked` as the precision promised.
+    `rows` are their indices in the split, `confidence` the calibrated scores of the guesses and `uncalibrated` their
+    plain softmax scores. A row is answered if it `is_product` and its confidence is at least `threshold`, which was
+    chosen for `target_precision`.
     """
 
     name: str
@@ -52,12 +54,12 @@ class AttributePredictions:
 
     @property
     def score(self) -> FloatArray:
-        """What is compared with thresholds: the confidence, -1 where no product is seen."""
+        """The scores to compare with a threshold: the confidence, or -1 if the image shows no product."""
         return np.where(self.is_product, self.confidence, -1.0)
 
 
 def figures(predictions: AttributePredictions) -> Figures:
-    """Accuracy, F1 and ECE are those of the best guess, thresholds ignored; the last two are of answered rows."""
+    """Metrics of one attribute. Accuracy, F1 and ECE use the best guesses of all rows, regardless of the threshold."""
     coverage, precision = answered(predictions.correct, predictions.score, predictions.threshold)
     return Figures(
         rows=len(predictions.correct),
@@ -72,7 +74,7 @@ def figures(predictions: AttributePredictions) -> Figures:
 
 
 def answered(correct: BoolArray, confidence: FloatArray, threshold: float) -> tuple[float, float | None]:
-    """Share of rows at or above the threshold, and the share of those that are correct (None: no row)."""
+    """Coverage (share of rows at or above the threshold) and precision (share of those that is correct, or None)."""
     is_answered = confidence >= threshold
     return float(is_answered.mean()), float(correct[is_answered].mean()) if is_answered.any() else None
 
@@ -86,13 +88,16 @@ def macro_f1(truth: Sequence[str], guesses: Sequence[str], at_least: int) -> flo
 
 
 def expected_calibration_error(correct: BoolArray, confidence: FloatArray, bins: int = BINS) -> float:
-    """Mean distance between confidence and accuracy over bins of equal mass, weighted by their rows."""
+    """Expected calibration error: |accuracy - mean confidence| averaged over equal-mass bins, weighted by rows.
+
+    Nixon et al., "Measuring Calibration in Deep Learning" (2019), for bins of equal mass.
+    """
     parts = equal_mass_bins(confidence, bins)
     gaps = [len(part) * abs(float(correct[part].mean()) - float(confidence[part].mean())) for part in parts]
     return sum(gaps) / len(confidence)
 
 
 def equal_mass_bins(confidence: FloatArray, bins: int = BINS) -> list[npt.NDArray[np.int64]]:
-    """The rows' numbers by rising confidence, cut into bins as equal as can be; empty ones are left out."""
+    """Row indices sorted by confidence and split into bins of nearly equal size; empty bins are dropped."""
     order = np.argsort(confidence, kind="stable")
     return [part for part in np.array_split(order, bins) if len(part)]

@@ -1,4 +1,4 @@
-"""Plots of predictions attributes as SVG text: reliability, coverage and precision, confusion, accuracy by frequency."""
+"""SVG plots of attribute predictions: reliability, precision by coverage, confusion, accuracy by frequency."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ PANEL = (3.2, 2.9)
 """Width and height of one attribute's panel, in inches."""
 
 TOP = 30
+"""Maximum number of values in a confusion matrix."""
 
 
 def reliability(predictions: Sequence[AttributePredictions]) -> str:
-    """How often guesses are correct against how sure the network is, before calibration and after: equal bins."""
+    """Reliability diagrams (accuracy by confidence, bins of equal mass), before and after calibration."""
 
     def draw(axes: Axes, each: AttributePredictions) -> None:
         axes.plot([0, 1], [0, 1], color="0.8")
         for label, confidence, style in (("before", each.uncalibrated, ":"), ("after", each.confidence, "-")):
             parts = equal_mass_bins(confidence)
-            sure = [float(confidence[part].mean()) for part in parts]
-            axes.plot(sure, [float(each.correct[part].mean()) for part in parts], style, marker=".", label=label)
+            means = [float(confidence[part].mean()) for part in parts]
+            axes.plot(means, [float(each.correct[part].mean()) for part in parts], style, marker=".", label=label)
         axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="score", ylabel="correct")
         axes.legend(fontsize=7)
 
@@ -37,7 +38,7 @@ def reliability(predictions: Sequence[AttributePredictions]) -> str:
 
 
 def coverage_and_precision(predictions: Sequence[AttributePredictions]) -> str:
-    """What any threshold would give; the mark is the one that is served, the line the precision asked for."""
+    """Precision by coverage over all thresholds; the dot marks the served one, the line the target precision."""
 
     def draw(axes: Axes, each: AttributePredictions) -> None:
         coverage, precision = curve(each)
@@ -52,7 +53,7 @@ def coverage_and_precision(predictions: Sequence[AttributePredictions]) -> str:
 
 
 def curve(predictions: AttributePredictions) -> tuple[FloatArray, FloatArray]:
-    """(coverage, precision) at every threshold, from the surest row to all that are taken for products."""
+    """(coverage, precision) at every threshold, highest first, over the rows taken for products."""
     order = np.argsort(-predictions.score, kind="stable")
     order = order[predictions.score[order] >= 0]
     counts = np.arange(1, len(order) + 1)
@@ -60,7 +61,7 @@ def curve(predictions: AttributePredictions) -> tuple[FloatArray, FloatArray]:
 
 
 def confusion(predictions: AttributePredictions, top: int = TOP) -> str:
-    """The most frequent values: each row says what its pictures were taken for, as shares of the row."""
+    """Confusion matrix of the most frequent values, normalised by row (label); columns are best guesses."""
     frequent = [value for value, _ in Counter(predictions.truth).most_common(top)]
     shares = confusion_shares(predictions, frequent)
     side = 2.2 + 0.26 * len(frequent)
@@ -78,7 +79,7 @@ def confusion(predictions: AttributePredictions, top: int = TOP) -> str:
 
 
 def confusion_shares(predictions: AttributePredictions, values: Sequence[str]) -> npt.NDArray[np.float64]:
-    """values x (values and one column for all others): per true value, the share of each guess."""
+    """Row-normalised confusion matrix, values x (values + 1); the last column counts guesses of any other value."""
     place = {value: number for number, value in enumerate(values)}
     counts = np.zeros((len(values), len(values) + 1))
     for true, guess in zip(predictions.truth, predictions.guesses, strict=True):
@@ -88,7 +89,7 @@ def confusion_shares(predictions: AttributePredictions, values: Sequence[str]) -
 
 
 def accuracy_by_frequency(predictions: AttributePredictions, trained: Mapping[str, int]) -> str:
-    """One dot per value: how often it is recognized, against how many rows were trained on."""
+    """Recall per value by its number of training rows (`trained`); labels mark values with recall below .5."""
     totals = Counter(predictions.truth)
     hits = Counter(true for true, correct in zip(predictions.truth, predictions.correct, strict=True) if correct)
     figure = Figure(figsize=(7, 4))
@@ -117,7 +118,7 @@ def _panels(predictions: Sequence[AttributePredictions], draw: Callable[[Axes, A
 
 
 def _svg(figure: Figure) -> str:
-    # Without pyplot: no global state, no display.
+    # pyplot is avoided, because it keeps global state and may need a display.
     FigureCanvasSVG(figure)
     text = io.StringIO()
     figure.savefig(text, format="svg", bbox_inches="tight")

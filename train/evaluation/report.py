@@ -1,6 +1,6 @@
-"""The evaluation as a page: `python -m train.evaluate … --report DIR` writes DIR/index.html, plots and all.
+"""The HTML report of `python -m train.evaluate … --report DIR`: DIR/index.html with tables and plots.
 
-Beside it lie contact sheets of the worst mistakes. They show pictures of the data set: not to be passed on.
+Contact sheets of the worst mistakes are written beside it. They contain images of the data set, so do not share them.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from train.evaluation.measure import AttributePredictions
 from train.evaluation.tables import format_report
 
 SHEET = (8, 5)
-"""Pictures across and down on a contact sheet."""
+"""Columns and rows of images on a contact sheet."""
 
 CAPTION_PX = 42
+"""Height of the text below each image."""
 
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{title}</title>
@@ -39,9 +40,9 @@ pre {{ overflow: auto; font-size: 12px; }} svg, img {{ max-width: 100%; height: 
 def write_report(
     folder: Path, report: dict[str, Any], evaluated: EvaluatedSplit, trained: Mapping[str, Mapping[str, int]]
 ) -> Path:
-    """The page's file. `trained` says how many training rows each value of each attribute had."""
+    """Writes the report and returns its page. `trained` maps attribute and value to the number of training rows."""
     folder.mkdir(parents=True, exist_ok=True)
-    sections = [("Figures", f"<pre>{html.escape(format_report(report))}</pre>")]
+    sections = [("Metrics", f"<pre>{html.escape(format_report(report))}</pre>")]
     sections += _plots(evaluated, trained)
     for each in evaluated.predictions:
         file = folder / f"worst-{each.name}.jpg"
@@ -57,25 +58,25 @@ def write_report(
 def _plots(evaluated: EvaluatedSplit, trained: Mapping[str, Mapping[str, int]]) -> list[tuple[str, str]]:
     predictions = evaluated.predictions
     found = [
-        ("Is a score what it says?", plots.reliability(predictions)),
-        ("What a threshold costs, and what it gives", plots.coverage_and_precision(predictions)),
+        ("Calibration: accuracy by score", plots.reliability(predictions)),
+        ("Precision by coverage", plots.coverage_and_precision(predictions)),
     ]
     for each in predictions:
         if trained.get(each.name):
             found.append(
-                (f"{each.name}: the rare and the frequent", plots.accuracy_by_frequency(each, trained[each.name]))
+                (f"{each.name}: accuracy by training rows", plots.accuracy_by_frequency(each, trained[each.name]))
             )
-    # Of photos with coarse labels the truth is no value of the taxonomy: there is no square to draw.
+    # Photos have no confusion matrix: their coarse labels are not values of the taxonomy.
     widest = max(
         (each for each in predictions if trained.get(each.name)), key=lambda each: len(set(each.truth)), default=None
     )
     if widest is not None:
-        found.append((f"{widest.name}: what is taken for what", plots.confusion(widest)))
+        found.append((f"{widest.name}: confusion matrix", plots.confusion(widest)))
     return found
 
 
 def write_worst(file: Path, predictions: AttributePredictions, pixels: Pixels) -> bool:
-    """A contact sheet of the surest wrong guesses, the surest first; False where nothing is wrong."""
+    """Write a contact sheet of the most confident wrong guesses. Returns False if there are none."""
     across, down = SHEET
     wrong = np.flatnonzero(~predictions.correct)
     worst = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][: across * down]

@@ -1,4 +1,4 @@
-"""Evaluation figures as plain text tables, for the terminal and the model card."""
+"""Evaluation reports as plain text tables, for the terminal and the model card."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ TITLES = ("accuracy", "macro-F1", "macro-F1 (≥5)", "ECE before", "ECE", "cover
 
 
 def format_number(value: float | None) -> str:
+    """Three decimals, or a dash for None."""
     return "–" if value is None else f"{value:.3f}"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table with aligned columns, so that it reads in a terminal, too."""
+    """A Markdown table with aligned columns, so that it is readable in a terminal too."""
     lines = [list(header), *[list(row) for row in rows]]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     text = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) + " |" for line in lines]
@@ -22,7 +23,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def catalogue_table(report: dict[str, Any]) -> str:
-    """One row per attribute; the last columns are accuracy in the two size tiers, where there are any."""
+    """One row per attribute; the last columns are the accuracy per image-size tier, if the sizes are known."""
     tiers = report["tiers"]
     header = ["attribute", "rows", *TITLES, *[f"{tier} ({row['rows']})" for tier, row in tiers.items()]]
     rows = [
@@ -34,9 +35,10 @@ def catalogue_table(report: dict[str, Any]) -> str:
 
 
 def interval_table(report: dict[str, Any]) -> str:
-    """How far the figures can be trusted, see `train.evaluation.bootstrap`; for a catalogue or for photos."""
+    """Confidence intervals by product group or sender, see `train.evaluation.bootstrap`."""
     title = "senders" if report["kind"] == "photos" else "groups"
-    header = ("attribute", title, "accuracy, 95 %", f"{title} alike", "ECE, 95 %", f"{title} alike", "precision up to")
+    alike = "equal weight"
+    header = ("attribute", title, "accuracy, 95 % CI", alike, "ECE, 95 % CI", alike, "precision, upper bound")
     rows = [
         (
             name,
@@ -57,12 +59,14 @@ def _range(interval: Sequence[float]) -> str:
 
 
 def photo_table(report: dict[str, Any]) -> str:
+    """The metrics of a report on customer photos, in one row."""
     keys = ("type_fits", "coverage", "precision", "kids_gender_fits", "lost_as_no_product")
-    titles = ("rows", "type fits", "coverage", "precision of answered types", "kids: gender fits", "lost as no product")
+    titles = ("rows", "type fits", "coverage", "precision", "kids: gender fits", "rejected as no product")
     return table(titles, [[str(report["rows"]), *[format_number(report[key]) for key in keys]]])
 
 
 def tree_line(report: dict[str, Any]) -> str:
+    """One sentence on the consistency of the tree's levels."""
     tree = report["hierarchy"]
     return (
         f"Tree: answers consistent {tree['answers_consistent']:.4f}, best guesses consistent "
@@ -71,7 +75,7 @@ def tree_line(report: dict[str, Any]) -> str:
 
 
 def domain_table(report: dict[str, Any]) -> str:
-    """Pictures that show no product, by kind: taken for one, and answered all the same."""
+    """Images without a product by kind: the shares taken for a product, and answered."""
     rows = [
         (kind, format_number(row["taken"]), format_number(row["answered"])) for kind, row in report["kinds"].items()
     ]
@@ -80,9 +84,9 @@ def domain_table(report: dict[str, Any]) -> str:
 
 
 def format_report(report: dict[str, Any]) -> str:
-    """The whole report of one split for the terminal."""
+    """The complete report on one split as text."""
     if report["kind"] == "non-products":
-        title = f"{report['bundle']} {report['version']} on {report['rows']} drawn pictures of no product"
+        title = f"{report['bundle']} {report['version']} on {report['rows']} generated images without a product"
         return "\n\n".join([title, domain_table(report)])
     title = f"{report['bundle']} {report['version']} on {report['data']}, {report['split']}: {report['rows']} rows"
     if report["kind"] == "photos":

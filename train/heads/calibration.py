@@ -1,7 +1,7 @@
-"""How sure a bundle has to be: temperatures, thresholds and the photo factor of a network, from val alone.
+"""Calibration of a bundle: temperatures, thresholds and the photo factor, fitted on `val`.
 
-On own photos the promise is kept by the photo factor rather than by a higher threshold: a threshold that is safe on
-photos would silence three in four catalogue pictures that are answered rightly (measured, see LOG.md).
+On customer photos the target precision is reached through the photo factor rather than a higher threshold. A threshold
+that is safe on photos would suppress three in four correct answers on catalogue images (measured, see LOG.md).
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from train.evaluation.measure import BoolArray, FloatArray
 
 
 def calibrate(bundle: Bundle, val: CatalogueSplit, own: PhotoSplit | None, options: Options) -> Bundle:
-    """The bundle with its calibration and photo factor, fitted with the weights as they are stored.
+    """The bundle with its calibration and photo factor, fitted with the weights as stored (half precision).
 
-    `val` and `own` are the catalogue's and the photos' validation splits at the bundle's size; of the
-    `options`, the precisions and margins count.
+    `val` and `own` are the validation splits of the catalogue and the customer photos at the bundle's input size. Of
+    the `options`, only the target precisions and margins are used.
     """
     network, taxonomy = bundle.network(), bundle.taxonomy
     logits = compute_logits(network, val.pixels)
@@ -64,35 +64,36 @@ def _choose_thresholds(
     taxonomy: Taxonomy,
     options: Options,
 ) -> dict[str, Calibration]:
+    """One calibration per answered attribute: its head's, with the threshold that keeps the target precision."""
     found = {}
     for name, rows in scores.items():
         known = split.targets[name] != UNKNOWN
         correct = np.asarray(rows[known].argmax(axis=1) == split.targets[name][known])
-        asked = options.precisions.get(name, DEFAULT_PRECISION)
-        needed = asked + options.margins.get(name, 0.0)
+        target = options.precisions.get(name, DEFAULT_PRECISION)
+        with_margin = target + options.margins.get(name, 0.0)
         floor = threshold_floor(name, taxonomy.levels)
-        threshold = choose_threshold(correct, rows[known].max(axis=1), groups[known], needed, floor)
-        found[name] = replace(heads.get(name) or heads[taxonomy.levels[0]], threshold=threshold, precision=asked)
+        threshold = choose_threshold(correct, rows[known].max(axis=1), groups[known], with_margin, floor)
+        found[name] = replace(heads.get(name) or heads[taxonomy.levels[0]], threshold=threshold, precision=target)
     return order_tree_thresholds(found, taxonomy.levels)
 
 
 def safe_photo_factor(
     lowest: float, calibration: Mapping[str, Calibration], photos: PhotoSplit, logits: Logits, taxonomy: Taxonomy
 ) -> float:
-    """The smallest factor from `lowest` on with which the deepest level's threshold is safe on own photos, too.
+    """The smallest factor, at least `lowest`, at which the deepest level keeps its precision on customer photos too.
 
-    Where none is, for want of photos or of a network that knows them, the one that comes nearest.
+    If no factor does (too few photos, or a network not trained on them), the one with the highest precision bound.
     """
     senders = cluster_numbers([photo.sender for photo in photos.photos])
     leaf = calibration[photos.leaf]
 
-    def safety(factor: float) -> float:
+    def bound(factor: float) -> float:
         correct, confidence = label_fits(photos, tree_scores(logits, taxonomy, calibration, factor))
         return _lower_bound_above(correct, confidence, senders, leaf.threshold)
 
     factors = [float(factor) for factor in PHOTO_FACTORS if factor >= lowest]
-    safe = (factor for factor in factors if safety(factor) >= leaf.precision)
-    return next(safe, max(factors, key=safety))
+    safe = (factor for factor in factors if bound(factor) >= leaf.precision)
+    return next(safe, max(factors, key=bound))
 
 
 def _lower_bound_above(correct: BoolArray, confidence: FloatArray, clusters: Clusters, threshold: float) -> float:

@@ -1,1 +1,1 @@
-"""Drawn data and tiny bundles for smoke runs and tests."""
+"""Settings of the smoke run, and tiny bundles for tests."""

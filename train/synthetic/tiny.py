@@ -1,7 +1,7 @@
-"""A tiny bundle with seeded random weights, made in well under a second: for tests of whatever serves a bundle.
+"""A tiny bundle with seeded random weights, for tests of code that serves a bundle; made in well under a second.
 
-Its answers mean nothing but are a real network's: they follow the picture, most attributes are answered, and
-season never is (its threshold is above 1).
+Its answers are meaningless but behave like a real network's: they depend on the image, and most attributes are
+answered. `season` never is, because its threshold is above 1.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SIZE = (48, 36)
 
 
 def drawn_taxonomy() -> Taxonomy:
-    """The taxonomy of the drawn data set."""
+    """The taxonomy of the generated data set."""
     rows = TYPES.values()
     attributes = {
         "gender": tuple(sorted({gender for _, _, gender, _ in rows})),
@@ -40,7 +40,7 @@ def drawn_taxonomy() -> Taxonomy:
 def make_tiny_bundle(
     folder: Path, seed: int = 0, *, version: str = "0.0.1", threshold: float = 0.5, has_captioner: bool = False
 ) -> Path:
-    """Write the tiny bundle into `folder` and return it. The same seed gives the same weights."""
+    """Write the tiny bundle to `folder` and return the folder. The same seed gives the same weights."""
     taxonomy = drawn_taxonomy()
     state = torch.get_rng_state()
     torch.manual_seed(seed)
@@ -64,10 +64,10 @@ def make_tiny_bundle(
         weights=network.state_dict(),
         created="2026-11-23",
         metrics={},
-        card="# tiny\nRandom weights for tests. It knows nothing.\n",
+        card="# tiny\nRandom weights for tests.\n",
     )
     if has_captioner:
-        from train.synthetic.tiny_captioner import with_tiny_captioner  # it takes seconds to import transformers
+        from train.synthetic.tiny_captioner import with_tiny_captioner  # transformers takes seconds to import
 
         bundle = with_tiny_captioner(bundle, seed)
     save_bundle(bundle, folder)

@@ -1,4 +1,4 @@
-"""A captioner with seeded random weights for the tiny bundle: its names mean nothing but are a real decoder's."""
+"""A captioner with seeded random weights for the tiny bundle; its names are meaningless but valid."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PATTERNS = ("checked", "collared", "printed", "striped")
 
 
 def with_tiny_captioner(bundle: Bundle, seed: int = 0) -> Bundle:
-    """The bundle with a captioner that knows its values' names and a few patterns."""
+    """The bundle with a captioner whose vocabulary is the taxonomy's values and a few patterns."""
     taxonomy = bundle.taxonomy
     own = {name: {value_word(value): (value,) for value in values} for name, values in taxonomy.attributes.items()}
     leaf = {word: tuple(taxonomy.attributes["articleType"][:2]) for word in PATTERNS[:2]}
@@ -49,7 +49,7 @@ def with_tiny_captioner(bundle: Bundle, seed: int = 0) -> Bundle:
     network = CaptionNetwork(sizes)
     for weight in network.parameters():
         if weight.ndim > 1:
-            torch.nn.init.normal_(weight, std=0.5)  # so that the words follow the picture
+            torch.nn.init.normal_(weight, std=0.5)  # large enough for the words to depend on the image
     torch.set_rng_state(state)
     weights = {name: tensor.half().float() for name, tensor in network.state_dict().items()}
     return dataclasses.replace(bundle, captioner=CaptionerParts(sizes, weights, lexicon, tokenizer.to_str()))

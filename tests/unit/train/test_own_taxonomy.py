@@ -1,4 +1,4 @@
-"""A shop's own table, attributes and tree: from its CSV to a bundle that answers with them, by the documented commands."""
+"""A shop's own table, attributes and tree: from its CSV to a bundle, with the documented commands."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ material = 0.05
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with products.csv, its pictures in a folder of their own, and the run's configuration."""
+    """A folder with products.csv, a subfolder with its images, and the run's configuration file."""
     folder, rng = tmp_path_factory.mktemp("shop"), random.Random(0)
     (folder / "pictures").mkdir()
     with (folder / "products.csv").open("w", encoding="utf-8", newline="") as file:
@@ -63,7 +63,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(shop: Path) -> Path:
-    """The run's folder, after the taxonomy was counted and a network trained."""
+    """The run's folder, after `train.taxonomy` and `train`."""
     table = ["--data", f"{shop}/products.csv", "--column", "image=photo", "--column", "group=style"]
     lines = ["--attributes", "material,kind", "--tree", "kind,shelf,hall", "--out", f"{shop}/taxonomy.json"]
     counted = CliRunner().invoke(count, [*table, *lines], catch_exceptions=False)
@@ -85,8 +85,8 @@ def test_the_bundle_answers_with_the_shops_own_attributes(trained: Path) -> None
     best = {name: row.alternatives[0].value for name, row in answer.predictions.items()}
     assert best == {"material": "wool", "kind": "Skirts", "shelf": "Bottoms", "hall": "Clothes"}
     assert predictor.bundle.calibration["material"].precision == 0.5
-    assert "From kind its shelf and hall are summed up." in predictor.bundle.card
-    assert "Nothing was said about the data" in predictor.bundle.card
+    assert "Scores of shelf and hall are sums over kind." in predictor.bundle.card
+    assert "No description of the data and their limits was given" in predictor.bundle.card
 
 
 def test_its_figures_are_printed_and_written(trained: Path, shop: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_resumed_run_needs_only_its_folder(trained: Path) -> None:
     assert load_bundle(trained / "again").taxonomy == load_bundle(trained / "bundle").taxonomy
 
 
-def test_the_command_line_counts_more_than_the_file(shop: Path, trained: Path, tmp_path: Path) -> None:
+def test_the_command_line_overrides_the_file(shop: Path, trained: Path, tmp_path: Path) -> None:
     assert run(shop, "--out", f"{tmp_path}/run", "--epochs", "1", "--cache", f"{shop}/cache").exit_code == 0
     settings = json.loads((tmp_path / "run" / "run.json").read_text())
     assert (settings["epochs"], settings["batch_size"], settings["columns"]["image"]) == (1, 16, "photo")
@@ -132,7 +132,7 @@ def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, message: str)
     assert message in result.output
 
 
-def test_a_table_without_the_pictures_column_says_so(shop: Path, tmp_path: Path) -> None:
+def test_a_table_without_the_image_column_is_an_error(shop: Path, tmp_path: Path) -> None:
     arguments = ["--data", f"{shop}/products.csv", "--attributes", "material", "--out", str(tmp_path / "t.json")]
     result = CliRunner().invoke(count, arguments)
     assert result.exit_code == 1

@@ -1,4 +1,4 @@
-"""The evaluation's page with its plots and contact sheets, and the audit of labels in doubt."""
+"""The HTML report with its plots and contact sheets, and the audit of labels in doubt."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_page_holds_figures_plots_and_the_worst_mistakes(smoke_run: Path, ca
     assert f"report: {folder / 'index.html'}" in result.output
     page = (folder / "index.html").read_text()
     assert page.count("<svg") >= 4
-    for title in ("Figures", "Is a score what it says?", "articleType: what is taken for what"):
+    for title in ("Metrics", "Calibration: accuracy by score", "articleType: confusion matrix"):
         assert title in page
     sheets = sorted(folder.glob("worst-*.jpg"))
     assert sheets, "a network of a few seconds is wrong somewhere"
@@ -51,13 +51,13 @@ def test_the_page_holds_figures_plots_and_the_worst_mistakes(smoke_run: Path, ca
             image.verify()
 
 
-def test_the_page_of_photos_draws_no_square(smoke_run: Path, photos: Path, tmp_path: Path) -> None:
-    """Their labels are no values of the taxonomy: there is nothing to set against the guesses."""
+def test_the_page_of_photos_has_no_confusion_matrix(smoke_run: Path, photos: Path, tmp_path: Path) -> None:
+    """Their coarse labels are not values of the taxonomy, so they cannot be compared with the guesses one by one."""
     arguments = ["--bundle", str(smoke_run / "bundle"), "--data", str(photos), "--report", str(tmp_path / "report")]
     assert CliRunner().invoke(evaluate, arguments, catch_exceptions=False).exit_code == 0
     page = (tmp_path / "report" / "index.html").read_text()
-    assert "Is a score what it says?" in page
-    assert "taken for what" not in page
+    assert "Calibration: accuracy by score" in page
+    assert "confusion matrix" not in page
 
 
 def test_confusion_counts_each_true_value_as_one_whole() -> None:
@@ -71,13 +71,13 @@ def test_the_curve_begins_with_the_surest_row() -> None:
     assert precision.tolist() == pytest.approx([1, 1 / 2, 2 / 3])
 
 
-def test_twins_are_never_of_the_same_product() -> None:
+def test_neighbours_are_never_of_the_same_product() -> None:
     features = np.array([[1, 0], [0.99, 0.1], [0.9, 0.4], [0, 1]])
     nearest = audit.nearest(features, ["a", "a", "b", "c"], count=1)
     assert nearest[:, 0].tolist() == [2, 2, 1, 2]
 
 
-def test_a_small_table_has_fewer_twins_than_asked_for() -> None:
+def test_a_small_table_has_fewer_neighbours_than_asked_for() -> None:
     nearest = audit.nearest(np.eye(3), ["a", "a", "b"], count=10)
     assert nearest.shape == (3, 3)
     assert sorted(nearest[0].tolist()) == [-1, -1, 2]
