@@ -1,1 +1,1 @@
-"""Catalogues, photos and drawn images as training data; options of a run."""
+"""Training data (catalogues, customer photos, generated images), augmentation, losses, and the settings of a run."""

@@ -1,8 +1,8 @@
-"""Augmentation of a whole batch at once, on uint8 pictures in torch.
+"""Augmentation of whole batches, in torch.
 
-Colour is a label, so catalogue pictures keep hue and saturation and change only a little in brightness; photos have
-no colour label and may also shift in white balance. Two in three catalogue pictures are 60x80 and season follows the
-size, so a part of every batch is brought down to a random small size and back: the tier cannot be read off the blur.
+Colour is a label, so catalogue images keep hue and saturation and change only slightly in brightness. Photos have no
+colour label, so their white balance may change too. Two in three catalogue images are 60x80, and season correlates with
+size; so part of every batch is downscaled and upscaled again, to keep the network from reading the size off the blur.
 """
 
 from __future__ import annotations
@@ -15,7 +15,12 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How strongly to change pictures. `crop` is the smallest side kept (1: none), `widen` the largest zoom out."""
+    """Strength of each augmentation.
+
+    `crop` is the smallest and `widen` the largest visible share of each side; `shift` is in half image sizes, `rotate`
+    in radians. `brightness` and `white_balance` bound the logarithm of a gain. `degrade` is the share of the batch that
+    is downscaled.
+    """
 
     crop: float
     widen: float
@@ -31,7 +36,7 @@ PHOTO = Augmentation(crop=0.65, widen=1.2, shift=0.10, rotate=0.30, brightness=0
 
 
 def augment(pixels: torch.Tensor, how: Augmentation, random: torch.Generator) -> torch.Tensor:
-    """uint8 N x H x W x 3 to float 0..255 N x H x W x 3, changed at random."""
+    """Augment a batch: uint8 N x H x W x 3 to float32 N x H x W x 3, 0..255."""
     images = pixels.permute(0, 3, 1, 2).to(torch.float32).contiguous()
     images = _degrade(_warp(images, how, random), how, random)
     return _light(images, how, random).permute(0, 2, 3, 1)
@@ -40,9 +45,9 @@ def augment(pixels: torch.Tensor, how: Augmentation, random: torch.Generator) ->
 def paste_background(
     pixels: torch.Tensor, photos: torch.Tensor, chosen: torch.Tensor, random: torch.Generator
 ) -> torch.Tensor:
-    """Put the chosen catalogue pictures (N bool) on a blurred patch of a photo instead of on white; uint8 throughout.
+    """Replace the white background of the chosen catalogue images (N, bool) by a blurred photo; uint8 in and out.
 
-    Near-white is taken as background, softly, so callers choose only rows whose own colour is not a light one.
+    Near-white pixels count as background, with a soft transition, so do not choose light-coloured articles.
     """
     rows = chosen.nonzero().squeeze(1)
     if len(rows) == 0 or len(photos) == 0:
@@ -60,7 +65,7 @@ def paste_background(
 
 
 def _warp(images: torch.Tensor, how: Augmentation, random: torch.Generator) -> torch.Tensor:
-    """Random crop or zoom out, shift, small rotation and flip in one sampling; outside is white."""
+    """Random crop or zoom out, shift, small rotation and flip in one resampling; the outside is white."""
     count, _, height, width = images.shape
     zoom = _uniform(count, how.crop, how.widen, random)
     aspect = torch.exp(_uniform(count, -0.1, 0.1, random))
@@ -80,7 +85,7 @@ def _warp(images: torch.Tensor, how: Augmentation, random: torch.Generator) -> t
 
 
 def _degrade(images: torch.Tensor, how: Augmentation, random: torch.Generator) -> torch.Tensor:
-    """A share of the batch down to .55 to .9 of its size and back up; one size per call."""
+    """Downscale a share of the batch to .55 to .9 of its size and upscale it again; one size per call."""
     chosen = torch.rand(len(images), generator=random) < how.degrade
     if not chosen.any():
         return images
@@ -92,7 +97,7 @@ def _degrade(images: torch.Tensor, how: Augmentation, random: torch.Generator) -
 
 
 def _light(images: torch.Tensor, how: Augmentation, random: torch.Generator) -> torch.Tensor:
-    """Random gain on all channels together, contrast around the picture's mean, and white balance for photos."""
+    """Random gain, contrast around the image's mean, and (for photos) a gain per channel."""
     count = len(images)
     gain = torch.exp(_uniform(count, -how.brightness, how.brightness, random)).view(-1, 1, 1, 1)
     contrast = torch.exp(_uniform(count, -how.brightness / 2, how.brightness / 2, random)).view(-1, 1, 1, 1)

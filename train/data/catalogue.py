@@ -1,8 +1,7 @@
-"""Catalogue rows: a table of pictures with labels, in our layout, in Kaggle's own, or any CSV; and their taxonomy.
+"""Catalogue rows (images with labels) from our layout, Kaggle's or any CSV file, and the taxonomy counted from them.
 
-Kaggle's file has names with commas that are not quoted. Where a table names no split, rows are split by a hash of the
-product's group, and where it names no group, the product's name without its colour words is one: so one product in
-two colours never crosses a split.
+A table without a split column is split by a hash of the product group. Without a group column, the group is the
+product's name without colour words, so that one product in two colours is never in two splits.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from pathlib import Path
 from model.taxonomy import TREE_LEVELS, Taxonomy
 
 HEADS = ("gender", "baseColour", "season", "usage", "articleType")
-"""The client's attributes with a head of their own; a shop's own come from its taxonomy file."""
+"""The client's attributes that have a head; other shops name theirs in a taxonomy file."""
 
 CLIENT_ATTRIBUTES = (*HEADS, *TREE_LEVELS[1:])
 
@@ -33,7 +32,7 @@ SPLIT_SHARES = (("test", 0.05), ("val", 0.10))  # cumulative; the rest is train
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns of the table say what; those of the last three may be missing."""
+    """Names of a table's columns; only `image` has to exist."""
 
     image: str = "id"
     split: str = "split"
@@ -43,9 +42,10 @@ class Columns:
 
 @dataclass(frozen=True)
 class Item:
-    """One catalogue row. `group` joins the rows of one product; `labels` holds only what is known.
+    """One catalogue row.
 
-    `is_small` says whether it is of the 60x80 tier (None: the table does not tell sizes); `brand` may be empty.
+    `group` is common to the rows of one product. `labels` maps attributes to values; missing labels are left out.
+    `is_small` is whether the image is 60x80, None if the table has no sizes. `brand` may be empty.
     """
 
     image: str
@@ -58,23 +58,23 @@ class Item:
 
 
 def table_file(data: Path) -> Path:
-    """The table of a data set that is given as a CSV file, or as a folder with `styles.csv` in it."""
+    """The table's file, for a data set given as a CSV file or as a folder with `styles.csv`."""
     return data / TABLE if data.is_dir() else data
 
 
 def read_catalogue(
     data: Path, attributes: Iterable[str] = CLIENT_ATTRIBUTES, columns: Columns | None = None
 ) -> list[Item]:
-    """All rows of the table, in file order, with those of the `attributes` that the table has.
+    """All rows of the table in file order, with labels for those of the `attributes` that are columns.
 
-    Raises FileNotFoundError, or ValueError on a table that lacks the pictures' column or every attribute.
+    Raises FileNotFoundError if there is no table, and ValueError if it lacks the image column or all attributes.
     """
     file, columns = table_file(data), columns or Columns()
     with file.open(encoding="utf-8", newline="") as lines:
         header = next(csv.reader([lines.readline()]), [])
         wanted = [name for name in attributes if name in header]
         if columns.image not in header or not wanted:
-            raise ValueError(f"{file.name} needs a column {columns.image} and one of {', '.join(attributes)}")
+            raise ValueError(f"{file.name} needs a column {columns.image} and one of the columns {', '.join(attributes)}")
         is_kaggle = tuple(header) == KAGGLE
         records = _kaggle_records(lines, header) if is_kaggle else csv.DictReader(lines, header)
         return [_item(record, wanted, columns) for record in records]
@@ -83,7 +83,7 @@ def read_catalogue(
 def count_training_values(
     data: Path, attributes: Iterable[str], columns: Columns | None = None
 ) -> dict[str, Counter[str]]:
-    """Per attribute, how many rows of the training split carry each value."""
+    """Number of training rows per attribute and value."""
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for item in read_catalogue(data, attributes, columns):
         if item.split == "train":
@@ -93,7 +93,7 @@ def count_training_values(
 
 
 def _kaggle_records(lines: Iterator[str], header: list[str]) -> Iterator[dict[str, str]]:
-    """Kaggle's rows: whatever follows the last column's comma belongs to it (the name), commas and all."""
+    """Kaggle's rows, whose last column (the name) may contain unquoted commas. Incomplete rows are skipped."""
     for line in lines:
         cells = line.rstrip("\r\n").split(",", len(header) - 1)
         if len(cells) == len(header):
@@ -118,13 +118,13 @@ def _item(record: dict[str, str], attributes: Sequence[str], columns: Columns) -
 
 
 def product_group(name: str, colour: str) -> str:
-    """The product's name without its colour words: the same for every colour it is sold in."""
+    """The product's name without colour words, so that it is the same for every colour."""
     words = re.findall(r"[a-z0-9]+", name.lower())
     return " ".join(word for word in words if word not in COLOUR_WORDS | set(colour.lower().split()))
 
 
 def hash_split(group: str) -> str:
-    """A group's split, the same in every run, by its hash."""
+    """A group's split, determined by its SHA-256 hash."""
     share = int(hashlib.sha256(group.encode()).hexdigest()[:8], 16) / 0x1_0000_0000
     return next((split for split, upper in SPLIT_SHARES if share < upper), "train")
 
@@ -144,9 +144,9 @@ def count_taxonomy(
     heads: Sequence[str] = HEADS,
     levels: Sequence[str] = TREE_LEVELS,
 ) -> Taxonomy:
-    """Values that occur in the given (training) rows; each value's parent is the one most of its rows name.
+    """The taxonomy of the given (training) rows; a value's parent is the most frequent one among its rows.
 
-    `levels` are the tree's, deepest first (the deepest is one of the `heads`); empty for no tree.
+    `levels` are the tree's levels, deepest first (the deepest is one of the `heads`); empty for no tree.
     """
     parents: dict[str, dict[str, str]] = {}
     reached: set[str] | None = None
@@ -160,6 +160,6 @@ def count_taxonomy(
         reached = set(parents[lower].values())
     seen = {head: {item.labels[head] for item in items if head in item.labels} for head in heads}
     if len(levels) > 1:
-        seen[levels[0]] &= parents[levels[0]].keys()  # a value that no row places in the tree cannot be answered
+        seen[levels[0]] &= parents[levels[0]].keys()  # a value without a parent cannot be predicted
     known = {head: tuple(sorted(values)) for head, values in seen.items() if values}
     return Taxonomy(version, known, parents, tuple(levels))

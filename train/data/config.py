@@ -1,23 +1,23 @@
-"""A run's settings from a TOML file: what stands there counts as if it had been given on the command line before.
+"""A run's settings from a TOML file; options on the command line override it.
 
 data = "shop/products.csv"
 taxonomy = "shop/taxonomy.json"
 epochs = 20
 
-[columns]            # which columns of the table say what
+[columns]            # names of the table's columns
 image = "photo"
 group = "style"
 
-[head_weights]       # of the losses; 1 where nothing is said, .3 for a tree's upper levels
+[head_weights]       # weights of the losses; default 1, for derived levels .3
 material = 0.5
 
-[precisions]         # what the thresholds have to keep, .90 where nothing is said
+[precisions]         # target precisions of the thresholds; default .90
 material = 0.95
 
-[margins]            # added to those when thresholds are chosen, 0 where nothing is said
+[margins]            # added to the targets when thresholds are chosen; default 0
 material = 0.01
 
-[recipe]             # what has no option of its own: see RECIPE
+[recipe]             # settings without a command-line option: see RECIPE
 mixup = 0.4
 """
 
@@ -48,13 +48,13 @@ RECIPE = (
     "teaching",
     "feature_weight",
 )
-"""Settings of a run that are seldom changed; what they mean stands in train/data/options.py."""
+"""Settings that are rarely changed; see `train.data.options.Options`."""
 
 
 def read_config(context: click.Context, parameter: click.Parameter, file: Path | None) -> Path | None:
-    """Click's callback: the file's keys become the options' defaults, its tables wait in `context.meta`.
+    """Click callback: use the file's keys as defaults of the options, and keep its tables in `context.meta`.
 
-    Raises click.BadParameter on a file that is no TOML, and on a key that is no option, so that no typo is lost.
+    Raises click.BadParameter if the file is not TOML or has a key that is not an option.
     """
     if file is None:
         return None
@@ -66,22 +66,22 @@ def read_config(context: click.Context, parameter: click.Parameter, file: Path |
     names = {flag: option.name for option in context.command.params for flag in option.opts if option.name}
     unknown = [name for name in data if _flag(name) not in names]
     if unknown:
-        raise click.BadParameter(f"{file.name} sets {', '.join(unknown)}, which is no option", context, parameter)
+        raise click.BadParameter(f"{file.name} sets {', '.join(unknown)}, which is not an option", context, parameter)
     context.default_map = {names[_flag(name)]: value for name, value in data.items()}
     return file
 
 
 def _flag(name: str) -> str:
-    """A file's key as it is written on the command line."""
+    """The command-line flag of a key."""
     return "--" + name.replace("_", "-")
 
 
 def table_settings(context: click.Context, columns: tuple[str, ...]) -> dict[str, Any]:
-    """The run's settings that are tables, `columns` being the command line's own (`image=photo`)."""
+    """Settings from the file's tables; `columns` are the command line's `--column` values (`image=photo`)."""
     tables: dict[str, dict[str, Any]] = context.meta.get("tables", {})
     recipe = tables.get("recipe", {})
     if unknown := recipe.keys() - set(RECIPE):
-        raise click.UsageError(f"a recipe has {', '.join(RECIPE)}, not {', '.join(sorted(unknown))}")
+        raise click.UsageError(f"unknown keys in [recipe]: {', '.join(sorted(unknown))}; known: {', '.join(RECIPE)}")
     return {
         **recipe,
         "columns": columns_from(columns, tables.get("columns")),
@@ -92,16 +92,16 @@ def table_settings(context: click.Context, columns: tuple[str, ...]) -> dict[str
 
 
 def columns_from(given: tuple[str, ...], table: Mapping[str, str] | None = None) -> Columns:
-    """The columns named on the command line (`image=photo`), over those of a configuration's table."""
+    """Column names from `--column` values (`image=photo`), which override those of the configuration's table."""
     named = dict(table or {}) | dict(_pair(text) for text in given)
     known = {field.name for field in dataclasses.fields(Columns)}
-    if set(named) - known:
-        raise click.UsageError(f"columns are {', '.join(sorted(known))}, not {', '.join(sorted(set(named) - known))}")
+    if unknown := set(named) - known:
+        raise click.UsageError(f"unknown columns: {', '.join(sorted(unknown))}; known: {', '.join(sorted(known))}")
     return Columns(**named)
 
 
 def _pair(text: str) -> tuple[str, str]:
     name, separator, column = text.partition("=")
     if not (name and separator and column):
-        raise click.UsageError(f"--column {text}: write it as image=photo")
+        raise click.UsageError(f"--column {text} is not of the form FIELD=COLUMN, e.g. image=photo")
     return name, column

@@ -1,4 +1,4 @@
-"""What the loop draws batches from: pictures and targets of both sets as arrays, and the order of an epoch."""
+"""Images and targets of a run as arrays, and the augmented batches drawn from them."""
 
 from __future__ import annotations
 
@@ -39,12 +39,15 @@ from train.data.photos import (
 from train.data.words import count_words, word_targets
 
 LIGHT_COLOURS = frozenset({"White", "Off White", "Cream", "Silver", "Grey", "Nude", "Beige", "Skin", "Steel"})
+"""Values of baseColour that are too close to the white background to be cut out."""
+
 PASTED_SHARE = 0.08
+"""Share of catalogue images that get a photo's background."""
 
 
 @dataclass(frozen=True)
 class CatalogueSplit:
-    """Pictures (N x H x W x 3), and per attribute N indices into the taxonomy's values (-1: missing or unknown)."""
+    """Images (N x H x W x 3), and per attribute N indices into the taxonomy's values (-1: missing or unknown)."""
 
     items: list[Item]
     pixels: Pixels
@@ -53,9 +56,9 @@ class CatalogueSplit:
 
 @dataclass(frozen=True)
 class PhotoSplit:
-    """Photos, and per head that their labels tell of which of its values fit each (N x values, bool).
+    """Images (N x H x W x 3), and per head with partial labels, the values that fit each photo (N x values, bool).
 
-    `leaf` is the tree's deepest level, one of those heads.
+    `leaf` is the tree's deepest level, one of these heads.
     """
 
     photos: list[Photo]
@@ -65,16 +68,16 @@ class PhotoSplit:
 
     @property
     def types(self) -> npt.NDArray[np.bool_]:
-        """Which values of the deepest level fit, N x values."""
+        """The values of the deepest level that fit each photo, N x values."""
         return self.fitting[self.leaf]
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Everything one training run reads. The photos' splits are None for a run without photos.
+    """The data of a training run. The photo splits are None in a run without photos.
 
-    `words` are those of the training rows' names that are worth predicting, `train_words` (N x words, bool) says which
-    row's name has which. `soft` is what the teachers say of the training rows, `photo_soft` of the training photos.
+    `words` are the words of product names to predict, `train_words` (N x words, bool) marks those of each training row.
+    `soft` and `photo_soft` are the teachers' outputs for training rows and training photos.
     """
 
     taxonomy: Taxonomy
@@ -90,9 +93,11 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's input, augmented: pictures (catalogue rows, then photos), the rows' targets, the photos' masks.
+    """The augmented input of one step, for R catalogue rows and P photos.
 
-    `soft` and `photo_soft` are empty where there is no teacher.
+    `images` are float (R + P) x H x W x 3, rows first. `targets` are R value indices per attribute, `words` R x words,
+    `fitting` P x values per head with partial labels. `soft` (R rows) and `photo_soft` (P rows) are empty without
+    teachers.
     """
 
     images: torch.Tensor
@@ -104,7 +109,10 @@ class Batch:
 
 
 def load_dataset(options: Options, cache: Path | None) -> Dataset:
-    """Read both sets at the run's size. Without a taxonomy file, the client's is counted from the training rows."""
+    """Read catalogue and photos at the run's input size.
+
+    Without a taxonomy file, the taxonomy of the client's attributes is counted from the training rows.
+    """
     taxonomy = Taxonomy.load(options.taxonomy) if options.taxonomy else None
     items = read_catalogue(options.data, taxonomy.values if taxonomy else CLIENT_ATTRIBUTES, options.columns)
     taxonomy = taxonomy or count_taxonomy([item for item in items if item.split == "train"])
@@ -133,7 +141,10 @@ def load_dataset(options: Options, cache: Path | None) -> Dataset:
 
 
 def _photo_soft(options: Options, photos: PhotoSplit | None, taxonomy: Taxonomy, cache: Path | None) -> Soft:
-    """Features, and the heads that photos have labels for: teachers never learnt what the others look like there."""
+    """Teacher outputs for photos: features, and heads with partial labels.
+
+    Other heads are left out, because the teachers were not trained on them with photos.
+    """
     if photos is None or options.photos is None:
         return {}
     names = [photo.image for photo in photos.photos]
@@ -149,11 +160,14 @@ def load_catalogue_split(
     size: tuple[int, int],
     cache: Path | None = None,
 ) -> CatalogueSplit:
-    """One split's pictures and targets; a row whose picture is missing (Kaggle lacks a few) is left out."""
+    """Images and targets of one split. Rows without an image are left out (Kaggle lacks a few).
+
+    Raises ValueError if no row is left.
+    """
     store = ImageStore(data)
     chosen = [item for item in items if item.split == split and item.image in store]
     if not chosen:
-        raise ValueError(f"{data.name} has no pictures in the split {split!r}")
+        raise ValueError(f"{data.name} has no images in the split {split!r}")
     pixels = load_pixels(data, [item.image for item in chosen], size, cache)
     return CatalogueSplit(chosen, pixels, {name: targets_of(chosen, taxonomy, name) for name in taxonomy.values})
 
@@ -167,7 +181,7 @@ def load_photo_split(
     cache: Path | None = None,
     labels: Path | None = None,
 ) -> PhotoSplit:
-    """One split's photos and masks."""
+    """Images and partial labels of one split. Raises ValueError if it has no photos."""
     store = ImageStore(folder)
     chosen = [photo for photo in photos if photo.split == split and photo.image in store]
     if not chosen:
@@ -180,25 +194,28 @@ def load_photo_split(
 
 
 def targets_of(items: Sequence[Item], taxonomy: Taxonomy, name: str) -> npt.NDArray[np.int64]:
-    """N indices into the attribute's values."""
+    """N indices into the attribute's values, -1 for missing or unknown labels."""
     return np.array(
         [taxonomy.index(name, item.labels[name]) if name in item.labels else UNKNOWN for item in items], dtype=np.int64
     )
 
 
 def photo_weights(photos: Sequence[Photo]) -> torch.Tensor:
-    """How often to draw each photo: a few senders and labels have most of them, so each counts by its square root."""
+    """Sampling weights of photos, N: each sender and label counts by the square root of its number of photos.
+
+    A few senders and labels have most of the photos.
+    """
     senders, labels = Counter(photo.sender for photo in photos), Counter(photo.label for photo in photos)
     return torch.tensor([(senders[photo.sender] * labels[photo.label]) ** -0.5 for photo in photos])
 
 
 class BatchSource:
-    """Draws augmented batches: every catalogue row once an epoch, photos at random beside them."""
+    """Draws augmented batches: every catalogue row once per epoch, with random photos added to each batch."""
 
     def __init__(
         self, dataset: Dataset, batch_size: int, photo_batch_size: int, rank: int = 0, processes: int = 1
     ) -> None:
-        """Sizes are those of one process; `rank` of `processes` says whose share of the rows to draw."""
+        """Batch sizes are per process; process `rank` of `processes` draws its share of the rows."""
         self.dataset = dataset
         self.batch_size = batch_size
         own = len(dataset.train_photos.photos) if dataset.train_photos else 0

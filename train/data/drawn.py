@@ -1,6 +1,6 @@
-"""A small data set drawn by code, laid out as the real ones: for `--smoke` and the tests.
+"""A small generated data set in the layouts of the real ones, for `--smoke` and the tests.
 
-Coloured shapes on white stand for garments: nothing in it comes from a photograph.
+Coloured shapes stand for garments; no photographs are used.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ COLUMNS += ("season", "year", "usage", "productDisplayName", "brandName", "width
 
 
 def draw(article_type: str, colour: str, size: tuple[int, int], seed: int, background: str = "white") -> Image.Image:
-    """One picture of `size` = (width, height): each article type is a shape of its own, moved a little by the seed."""
+    """An image of `size` = (width, height) with the shape of an article type; the seed varies its position."""
     rng = random.Random(seed)
     image = Image.new("RGB", size, background)
     pen, fill = ImageDraw.Draw(image), COLOURS[colour]
@@ -58,7 +58,10 @@ def draw(article_type: str, colour: str, size: tuple[int, int], seed: int, backg
 
 
 def write_catalogue(folder: Path, rows: int = 240, seed: int = 0) -> Path:
-    """`styles.csv` and `images-0.zip` … in the fashion layout; a third is larger, a few labels are missing."""
+    """Write `styles.csv` and `images-0.zip` … in the catalogue layout; every fifth image is larger than 60x80.
+
+    One in three rows has no season.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     rng = random.Random(seed)
     archives = [zipfile.ZipFile(folder / f"images-{shard}.zip", "w") for shard in range(2)]
@@ -81,7 +84,7 @@ def write_catalogue(folder: Path, rows: int = 240, seed: int = 0) -> Path:
 
 
 def write_photos(folder: Path, rows: int = 60, seed: int = 1) -> Path:
-    """`photos.csv` and `images.zip` in the photos' layout, on coloured backgrounds."""
+    """Write `photos.csv` and `images.zip` in the layout of customer photos, with coloured backgrounds."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = random.Random(seed)
     with (
@@ -100,6 +103,7 @@ def write_photos(folder: Path, rows: int = 60, seed: int = 1) -> Path:
 
 
 def jpeg(image: Image.Image) -> bytes:
+    """The image as a JPEG file."""
     buffer = BytesIO()
     image.save(buffer, "JPEG", quality=90)
     return buffer.getvalue()

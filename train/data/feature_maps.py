@@ -1,6 +1,6 @@
-"""Last feature maps of a split's pictures under a frozen backbone, computed once and kept as float16 on disk.
+"""Last feature maps of a split's images from a frozen backbone, computed once and cached on disk as float16.
 
-Copy 0 is the picture as it is served, copy 1 its mirror image, further copies are augmented as in training.
+Copy 0 is the image as it is served, copy 1 its mirror image; further copies are augmented as in training.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Maps: TypeAlias = npt.NDArray[np.float16]
 def compute_maps(
     bundle: Bundle, pixels: Pixels, copy: int = 0, file: Path | None = None, batch_size: int = 128
 ) -> Maps:
-    """The maps of all pictures; memory-mapped where `file` is given, and computed only if it does not exist."""
+    """Feature maps of all images. With a `file`, they are memory-mapped, and computed only if it does not exist."""
     if file is not None and file.exists():
         return np.load(file, mmap_mode="r")  # type: ignore[no-any-return]
     network, random = bundle.network(), torch.Generator().manual_seed(copy)
@@ -42,7 +42,7 @@ def compute_maps(
             maps = _empty((len(pixels), *found.shape[1:]), unfinished)
         maps[first : first + len(found)] = found
     if maps is None:
-        raise ValueError("there are no pictures")
+        raise ValueError("there are no images")
     if isinstance(maps, np.memmap) and unfinished and file:
         maps.flush()
         os.replace(unfinished, file)
@@ -50,14 +50,14 @@ def compute_maps(
 
 
 def make_copy(batch: torch.Tensor, copy: int, random: torch.Generator) -> torch.Tensor:
-    """Pictures (N x H x W x 3) as one copy has them."""
+    """The given copy of a batch of images (N x H x W x 3)."""
     if copy == 0:
         return batch
     return batch.flip(2) if copy == 1 else augment(batch, CATALOGUE, random)
 
 
 def map_file(folder: Path, bundle: Bundle, split: str, copy: int, names: list[str]) -> Path:
-    """Where one copy of a split lies: another name for other weights or other rows."""
+    """Cache file of one copy of a split; its name contains a hash of the backbone's weights and the image names."""
     digest = hashlib.sha256("\n".join(names).encode())
     for name, tensor in sorted(bundle.weights.items()):
         if name.startswith("backbone."):

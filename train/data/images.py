@@ -1,6 +1,6 @@
-"""Where a data set's pictures are (zips, `images/ID.jpg`, or files), and a cache of them at the network's input size.
+"""Images of a data set (in zip archives, as `images/ID.jpg`, or as files), and a cache at the network's input size.
 
-Decoding 40,000 pictures takes a minute or two; the cache is one memory-mapped uint8 array, made once per size.
+Decoding 40,000 images takes a minute or two; the cache is one memory-mapped uint8 array per split and size.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from model.preprocessing import Pixels, fit
 
 
 class ImageStore:
-    """Pictures by name, beside the table of a data set that is given as a folder or as a CSV file.
+    """Images by name, in the folder of a data set's table. The data set is given as a folder or as a CSV file.
 
-    A name is an ID (`ID.jpg` out of `images*.zip`, or `images/ID.jpg`) or a file's path from the table's folder on.
+    A name is an ID (for `ID.jpg` in `images*.zip`, or `images/ID.jpg`) or a path relative to the table's folder.
     """
 
     def __init__(self, data: Path) -> None:
@@ -35,12 +35,12 @@ class ImageStore:
         return f"{name}.jpg" in self._members or self._file(name).is_file()
 
     def read(self, name: str) -> bytes:
-        """The picture's bytes. Raises FileNotFoundError."""
+        """The encoded image. Raises FileNotFoundError."""
         archive = self._members.get(f"{name}.jpg")
         return archive.read(f"{name}.jpg") if archive else self._file(name).read_bytes()
 
     def version(self, name: str) -> str:
-        """Changes with the picture's bytes: the checksum that its archive keeps, or its file's size and time."""
+        """A string that changes with the image: the archive's CRC, or the file's size and modification time."""
         archive = self._members.get(f"{name}.jpg")
         if archive:
             return f"{archive.getinfo(f'{name}.jpg').CRC:08x}"
@@ -48,7 +48,7 @@ class ImageStore:
         return f"{file.st_size} {file.st_mtime_ns}"
 
     def pixels(self, name: str, size: tuple[int, int]) -> Pixels:
-        """The picture decoded and brought to `size` = (height, width), exactly as serving does it."""
+        """The decoded image at `size` = (height, width), preprocessed exactly as in serving."""
         with Image.open(io.BytesIO(self.read(name))) as image:
             return fit(image.convert("RGB"), size)
 
@@ -60,7 +60,7 @@ class ImageStore:
 def load_pixels(
     data: Path, names: Sequence[str], size: tuple[int, int], cache: Path | None = None, workers: int | None = None
 ) -> Pixels:
-    """All the named pictures as one uint8 array, N x height x width x 3; memory-mapped where `cache` is a folder."""
+    """The named images as one uint8 array, N x height x width x 3; memory-mapped if `cache` is a folder."""
     if cache is None:
         return np.stack(list(_decoded(ImageStore(data), names, size, workers)))
     store = ImageStore(data)
@@ -75,7 +75,7 @@ def _write_cache(
     file: Path, store: ImageStore, names: Sequence[str], size: tuple[int, int], workers: int | None
 ) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_suffix(f".{os.getpid()}.part")  # the processes of one run may all be at it
+    unfinished = file.with_suffix(f".{os.getpid()}.part")  # several processes of a run may write it at once
     array = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=(len(names), *size, 3))
     for row, pixels in enumerate(_decoded(store, names, size, workers)):
         array[row] = pixels
@@ -90,5 +90,5 @@ def _decoded(store: ImageStore, names: Sequence[str], size: tuple[int, int], wor
 
 
 def _digest(store: ImageStore, names: Sequence[str]) -> str:
-    """Changes with the rows asked for and with what their pictures hold."""
+    """A hash of the image names and versions."""
     return hashlib.sha256("\n".join(f"{name} {store.version(name)}" for name in names).encode()).hexdigest()[:12]

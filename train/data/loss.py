@@ -10,11 +10,11 @@ import torch
 from torch.nn import functional
 
 UNKNOWN = -1
-"""The target of a row whose label is missing: it costs nothing."""
+"""The target of a row without a label; such rows do not contribute to the loss."""
 
 
 def masked_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
-    """Mean cross-entropy over the rows that have a label (N x K logits, N targets); 0 where no row has one."""
+    """Mean cross-entropy over the rows that have a label (N x K logits, N targets); 0 if none has one."""
     total = functional.cross_entropy(
         logits.float(), targets, ignore_index=UNKNOWN, label_smoothing=smoothing, reduction="sum"
     )
@@ -22,10 +22,10 @@ def masked_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, smoothing:
 
 
 def partial_label_loss(logits: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
-    """Mean of -log of the summed probability of the allowed values (N x K logits, N x K bool).
+    """Mean negative log of the total probability of the allowed values (N x K logits, N x K bool).
 
-    A row that allows everything costs nothing (its sum is 1), nor does one that allows nothing: its label is unknown
-    to the taxonomy. Cour et al., "Learning from Partial Labels" (2011).
+    A row that allows all values has loss 0. So has a row that allows none, because its label is unknown to the
+    taxonomy. Cour et al., "Learning from Partial Labels" (2011).
     """
     allowed = allowed | ~allowed.any(dim=1, keepdim=True)
     log_probabilities = functional.log_softmax(logits.float(), dim=1)
@@ -33,9 +33,9 @@ def partial_label_loss(logits: torch.Tensor, allowed: torch.Tensor) -> torch.Ten
 
 
 def word_loss(logits: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy against the words of each row's name, all alike likely (N x W logits, N x W bool).
+    """Mean cross-entropy with a uniform distribution over the words of each row's name (N x W logits, N x W bool).
 
-    A row without any known word costs nothing.
+    Rows without any known word do not contribute.
     """
     counts = present.sum(dim=1)
     log_probabilities = functional.log_softmax(logits.float(), dim=1)
@@ -49,13 +49,13 @@ def catalogue_loss(
     weights: Mapping[str, float],
     smoothing: float,
 ) -> torch.Tensor:
-    """Weighted sum of the masked cross-entropies of all heads that have targets."""
+    """Weighted sum of the masked cross-entropies over all heads with targets."""
     losses = [weights[name] * masked_cross_entropy(logits[name], targets[name], smoothing) for name in targets]
     return torch.stack(losses).sum()
 
 
 def mean_log_loss(logits: Mapping[str, torch.Tensor], targets: Mapping[str, npt.NDArray[np.int64]]) -> float:
-    """The mean over heads of each head's log loss over the rows that have a label; NaN where none has one."""
+    """Log loss over the rows that have a label, averaged over heads; heads without any such row are ignored."""
     losses = [
         float(functional.cross_entropy(rows.float(), torch.from_numpy(targets[name]), ignore_index=UNKNOWN))
         for name, rows in logits.items()

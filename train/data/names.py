@@ -1,7 +1,7 @@
-"""Product names made fit to learn from: rules that take out what no picture shows, each counting what it touched.
+"""Cleaning of product names: rules that remove words an image cannot show, with counts of the rows each rule changed.
 
-`clean` gives the names that captions are measured against: without brand, numbers, filling words, and words of one
-product line alone. Captions are trained on less: see `train/captions/caption_rows.py`.
+Cleaned names, without brands, numbers, filler words and words of a single product line, are the references for
+evaluating captions. Training targets are reduced further: see `train/captions/caption_rows.py`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ from train.data.catalogue import Item
 MIN_GROUPS = 5
 MIN_BRANDS = 3
 MAX_SHARE_OF_ONE_BRAND = 0.6
-"""Above this share of a word's rows it names a brand's product line ("air", "absolute")."""
+"""A word with a larger share of its rows from one brand is the name of a product line ("air", "absolute")."""
+
 GENERAL_GROUPS, GENERAL_BRANDS = 20, 10
+"""Product groups and other brands in which a brand's word has to occur to count as a general word."""
+
 FILLER_WORDS = frozenset(
     {
         "a",
@@ -63,12 +66,16 @@ FILLER_WORDS = frozenset(
         "three",
     }
 )
-"""Words that say nothing of one article, and how many of them are sold together."""
+"""Words without information on the article, and words for the number of articles in a pack."""
 
 
 @dataclass
 class NameCleaner:
-    """Rules with what they know from the training rows. `touched` counts the rows that each rule changed."""
+    """The cleaning rules, with vocabularies learnt from training rows.
+
+    `brands` are words of brand names, `common` the words that are not specific to a product line, `phrases` maps
+    multi-word values to single words, `values` are the values' words. `touched` counts the rows each rule changed.
+    """
 
     brands: frozenset[str]
     common: frozenset[str]
@@ -78,7 +85,7 @@ class NameCleaner:
     touched: Counter[str] = field(default_factory=Counter)
 
     def clean(self, item: Item) -> list[str]:
-        """The name's words that could be said of a picture, in order; values of several words as one."""
+        """The words of the name that an image can show, in order; multi-word values are joined into one word."""
         self.rows += 1
         raw = re.findall(r"[a-z0-9]+", item.name.lower())
         words = words_of_name(item.name)
@@ -92,7 +99,7 @@ class NameCleaner:
         return self._rule("said twice", words, lambda words: list(dict.fromkeys(words)))
 
     def shares(self) -> dict[str, float]:
-        """Of all rows cleaned so far, the share that each rule touched."""
+        """Per rule, the share of the rows cleaned so far that it changed."""
         return {rule: count / max(1, self.rows) for rule, count in self.touched.items()}
 
     def _known(self, word: str) -> bool:
@@ -108,7 +115,7 @@ class NameCleaner:
 
 
 def learn_cleaner(items: Sequence[Item], taxonomy: Taxonomy, every_brand: Sequence[str] = ()) -> NameCleaner:
-    """The rules' knowledge from training rows. `every_brand` adds brands that no training row has."""
+    """A cleaner with vocabularies from training rows; `every_brand` adds brands that occur only in other rows."""
     values = [value for rows in taxonomy.values.values() for value in rows]
     phrases = phrases_of(values)
     brands = brand_words([*{item.brand for item in items}, *every_brand], items) - {value_word(v) for v in values}
@@ -125,15 +132,15 @@ def learn_cleaner(items: Sequence[Item], taxonomy: Taxonomy, every_brand: Sequen
 
 
 def is_shared(makers: Counter[str]) -> bool:
-    """Whether enough brands use a word, and none of them most of the time."""
+    """Whether at least three brands use a word, and none of them has more than 60 % of its rows."""
     return len(makers) >= MIN_BRANDS and max(makers.values()) <= MAX_SHARE_OF_ONE_BRAND * makers.total()
 
 
 def brand_words(brands: Sequence[str], items: Sequence[Item]) -> frozenset[str]:
-    """The words of brands' names, but for general ones.
+    """The words of brand names, without general words.
 
-    A word is general when it is used by enough products of enough brands that are not called so ("red" of Red Rose).
-    A brand's whole name is never general, whatever it means.
+    A word is general if enough products of enough other brands use it ("red" of Red Rose). A word that is a brand's
+    whole name is never general.
     """
     names = [words_of_name(brand) for brand in brands if brand]
     whole = {words[0] for words in names if len(words) == 1}
@@ -152,9 +159,9 @@ def brand_words(brands: Sequence[str], items: Sequence[Item]) -> frozenset[str]:
 def named_brands(
     text: str, brands: frozenset[str], names: Sequence[str], phrases: Mapping[tuple[str, ...], str]
 ) -> list[str]:
-    """The brands' words in a text, and the brands of several words that stand in it in full.
+    """Brand words in a text, and multi-word brand names that it contains in full.
 
-    A value's own words (`phrases`) are none: AND is a brand, "Perfume and Body Mist" an article type.
+    Words of multi-word values (`phrases`) do not count: AND is a brand, "Perfume and Body Mist" an article type.
     """
     words = words_of_name(text, phrases)
     whole = [name for name in names if " " in name.strip() and without_phrase(words, words_of_name(name)) != words]
@@ -162,7 +169,7 @@ def named_brands(
 
 
 def without_phrase(words: list[str], phrase: list[str]) -> list[str]:
-    """The words without each place where the whole phrase stands."""
+    """The words without any occurrence of the phrase."""
     size = len(phrase)
     if size == 0:
         return words

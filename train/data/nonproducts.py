@@ -1,7 +1,7 @@
-"""Pictures that show no product, drawn by code: what the in_domain head learns to refuse, and what it is tested on.
+"""Generated images without a product, to train and test the in_domain head.
 
-The kinds it is tested on are none of those it learnt from, so the figure says how it does on what it never saw.
-Each kind is a function of a random generator and a size (width, height), and never draws the same picture twice.
+The kinds for testing differ from those for training, so that the test measures generalisation. Each kind is a function
+of a random generator and a size (width, height).
 """
 
 from __future__ import annotations
@@ -21,23 +21,25 @@ Kind = Callable[[Rng, Size], Image.Image]
 
 
 def colour(rng: Rng, low: int = 0, high: int = 256) -> Colour:
+    """A random colour with channels in [low, high)."""
     red, green, blue = rng.integers(low, high, 3).tolist()
     return red, green, blue
 
 
 def words(rng: Rng, longest: int) -> str:
-    """A line of made-up words."""
+    """A line of random letters and spaces, up to `longest` characters."""
     letters = rng.choice(list(string.ascii_lowercase), int(rng.integers(4, longest + 1)))
     return "".join(letter if rng.random() > 0.16 else " " for letter in letters).strip().capitalize()
 
 
 def canvas(rng: Rng, size: Size, low: int = 0, high: int = 256) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    """An image filled with one random colour, and its drawing context."""
     image = Image.new("RGB", size, colour(rng, low, high))
     return image, ImageDraw.Draw(image)
 
 
 def spectrum(rng: Rng, size: Size, slope: float) -> np.ndarray:
-    """Random 0..1 field, height x width, whose amplitudes fall with frequency ** slope (0: white noise)."""
+    """A random field, height x width, 0..1, whose amplitudes fall with frequency ** slope (0: white noise)."""
     width, height = size
     rows, columns = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :]
     frequency = np.hypot(rows, columns)
@@ -49,12 +51,12 @@ def spectrum(rng: Rng, size: Size, slope: float) -> np.ndarray:
 
 
 def between(field: np.ndarray, first: Colour, second: Colour) -> Image.Image:
-    """A 0..1 field as a blend of two colours."""
+    """A field (0..1) as a blend of two colours; 1 is the first."""
     mixed = field[..., None] * np.array(first) + (1 - field[..., None]) * np.array(second)
     return Image.fromarray(mixed.clip(0, 255).astype(np.uint8), "RGB")
 
 
-# --- learnt from -----------------------------------------------------------------------------------------------------
+# --- for training ----------------------------------------------------------------------------------------------------
 
 
 def noise(rng: Rng, size: Size) -> Image.Image:
@@ -85,7 +87,7 @@ def pattern(rng: Rng, size: Size) -> Image.Image:
 
 
 def document(rng: Rng, size: Size) -> Image.Image:
-    """A page of text: headings, paragraphs, now and then in two columns."""
+    """A page of text in one or two columns."""
     image, pen = canvas(rng, size, 225, 256)
     ink, columns = colour(rng, 0, 90), int(rng.integers(1, 3))
     for column in range(columns):
@@ -151,7 +153,7 @@ def code(rng: Rng, size: Size) -> Image.Image:
     return image
 
 
-# --- tested on -------------------------------------------------------------------------------------------------------
+# --- for testing -----------------------------------------------------------------------------------------------------
 
 
 def clouds(rng: Rng, size: Size) -> Image.Image:
@@ -174,7 +176,7 @@ def screenshot(rng: Rng, size: Size) -> Image.Image:
 
 
 def seaside(rng: Rng, size: Size) -> Image.Image:
-    """Sun over water, at any hour."""
+    """Sun over water, in random colours."""
     width, height = size
     horizon = int(height * rng.uniform(0.35, 0.7))
     image = between(np.linspace(1, 0, height)[:, None].repeat(width, 1) ** 2, colour(rng, 60), colour(rng, 120))
@@ -223,7 +225,7 @@ def scribble(rng: Rng, size: Size) -> Image.Image:
 
 
 def night(rng: Rng, size: Size) -> Image.Image:
-    """Stars, or a town's lights, in the dark."""
+    """Points of light in the dark, like stars or street lamps."""
     image, pen = canvas(rng, size, 0, 40)
     for _ in range(int(rng.integers(20, 200))):
         x, y, radius = rng.uniform(0, size[0]), rng.uniform(0, size[1]), rng.exponential(0.8)
@@ -240,7 +242,7 @@ TEST_KINDS: dict[str, Kind] = {
 
 
 def draw_kind(kind: Kind, count: int, size: tuple[int, int], seed: int) -> Pixels:
-    """`count` pictures of a kind at the network's `size` (height, width), N x height x width x 3."""
+    """`count` images of a kind, preprocessed to `size` = (height, width): N x height x width x 3."""
     rng = np.random.default_rng(seed)
     shapes = [(int(rng.integers(90, 260)), int(rng.integers(90, 260))) for _ in range(count)]
     return np.stack([fit(kind(rng, shape), size) for shape in shapes])

@@ -1,4 +1,4 @@
-"""People's own photos: rows of `photos.csv`, and which values of the taxonomy each coarse label allows."""
+"""Customer photos: the rows of `photos.csv`, and the taxonomy values that fit each coarse label."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LABELS = Path(__file__).parent / "photo_labels.json"
 
 @dataclass(frozen=True)
 class Photo:
-    """One photo: its coarse label, and whether the garment is a child's."""
+    """One row of `photos.csv`; `label` is a coarse article type, `is_kids` whether the garment is for children."""
 
     image: str
     split: str
@@ -39,15 +39,15 @@ def read_photos(folder: Path) -> list[Photo]:
 
 
 def fitting_types(file: Path | None = None) -> dict[str, tuple[str, ...]]:
-    """Coarse label to the article types that count as right for it; by default for the client's taxonomy."""
+    """Coarse labels to the article types that fit them; by default for the client's taxonomy."""
     text = (file or LABELS).read_text(encoding="utf-8")
     return {label: tuple(types) for label, types in json.loads(text).items()}
 
 
 def type_masks(photos: Sequence[Photo], taxonomy: Taxonomy, labels: Path | None = None) -> npt.NDArray[np.bool_]:
-    """N x values of the tree's deepest level, true where one fits the photo's label.
+    """Which values of the tree's deepest level fit each photo's label, N x values.
 
-    A label the table lacks allows every value. Raises ValueError for a taxonomy without a tree.
+    A label that the `labels` file lacks allows every value. Raises ValueError if the taxonomy has no tree.
     """
     if taxonomy.leaf is None:
         raise ValueError("photos with coarse labels need a taxonomy with a tree")
@@ -57,9 +57,9 @@ def type_masks(photos: Sequence[Photo], taxonomy: Taxonomy, labels: Path | None 
 
 
 def gender_masks(photos: Sequence[Photo], taxonomy: Taxonomy) -> npt.NDArray[np.bool_]:
-    """N x genders: a child's garment allows Boys and Girls only, any other row allows everything.
+    """Which genders fit each photo, N x genders: Boys and Girls for a child's garment, else all.
 
-    N x 0 for a taxonomy without a gender.
+    N x 0 if the taxonomy has no gender.
     """
     genders = taxonomy.attributes.get(GENDER, ())
     allowed = [[not photo.is_kids or value in KIDS_GENDERS for value in genders] for photo in photos]

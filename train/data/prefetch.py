@@ -1,4 +1,4 @@
-"""Prepare the next batch while the current one is learnt from."""
+"""Prefetching of batches in a background thread."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ T = TypeVar("T")
 
 
 def prefetch(items: Iterator[T]) -> Iterator[T]:
-    """The same items in the same order, each made by a thread while the one before it is in use.
+    """Yield the items in order; a background thread prepares the next one while the current one is in use.
 
-    An error of `items` is raised where its item would have come.
+    An exception of `items` is raised at the position of the item that failed.
     """
-    nothing = object()
+    end = object()
     with ThreadPoolExecutor(1, "prefetch") as thread:
-        coming = thread.submit(next, items, nothing)
-        while (item := coming.result()) is not nothing:
-            coming = thread.submit(next, items, nothing)
+        following = thread.submit(next, items, end)
+        while (item := following.result()) is not end:
+            following = thread.submit(next, items, end)
             yield item  # type: ignore[misc]

@@ -1,8 +1,8 @@
-"""The words of product names as one more thing to learn from: a checked shirt is called checked.
+"""Words of product names as an auxiliary task.
 
-The labels say nothing of pattern, collar, sleeve or heel; names do, noisily. Predicting which words a product's name
-has is an auxiliary task that pushes the features towards what can be seen, and it is dropped at the end.
-Joulin et al., "Learning Visual Features from Large Weakly Supervised Data" (2016).
+Labels do not cover pattern, collar, sleeve or heel; names do, noisily. Predicting the words of a product's name makes
+the features represent such details; the head is dropped on export. Joulin et al., "Learning Visual Features from Large
+Weakly Supervised Data" (2016).
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from train.data.catalogue import Item
 WORD_HEAD = "words"
 MIN_ROWS = 20
 MIN_GROUPS = 5
-"""A word of one product line alone would be learnt as that line's picture."""
+"""Words of fewer product groups are left out: they identify a product line, not a visible detail."""
 
 
 def words_of(name: str) -> set[str]:
-    """A name's words in lower case; numbers and single letters say nothing."""
+    """A name's words in lower case, without numbers and single letters."""
     return set(re.findall(r"[a-z]{2,}", name.lower()))
 
 
 def count_words(items: Sequence[Item]) -> tuple[str, ...]:
-    """The words in enough rows and groups of the given (training) rows, in alphabetical order."""
+    """The words that occur in enough rows and groups of the given (training) rows, sorted."""
     groups: dict[str, list[str]] = defaultdict(list)
     for item in items:
         for word in words_of(item.name):
@@ -39,7 +39,7 @@ def count_words(items: Sequence[Item]) -> tuple[str, ...]:
 
 
 def word_targets(items: Sequence[Item], words: Sequence[str]) -> npt.NDArray[np.bool_]:
-    """N x words: which of them each row's name has."""
+    """Which of the words each row's name has, N x words."""
     place = {word: index for index, word in enumerate(words)}
     targets = np.zeros((len(items), len(words)), dtype=bool)
     for row, item in enumerate(items):

@@ -33,7 +33,7 @@ class Processes:
         wrapped: nn.Module = network
         if self.count > 1:
             wrapped = DistributedDataParallel(network, broadcast_buffers=False)
-        return torch.compile(wrapped) if self.device.type == "cuda" else called  # type: ignore[return-value]
+        return torch.compile(wrapped) if self.device.type == "cuda" else wrapped  # type: ignore[return-value]
 
     def broadcast(self, value: float) -> float:
         """The first process's value, in every process; their clocks differ, but they have to stop at the same step."""

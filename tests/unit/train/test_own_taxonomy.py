@@ -117,10 +117,10 @@ def test_the_command_line_overrides_the_file(shop: Path, trained: Path, tmp_path
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("epoch = 3", "sets epoch, which is no option"),
-        ("teachers = ['bundle']", "sets teachers, which is no option"),
+        ("epoch = 3", "sets epoch, which is not an option"),
+        ("teachers = ['bundle']", "sets teachers, which is not an option"),
         ("epochs = ", "is not TOML"),
-        ("[columns]\npicture = 'a'", "columns are"),
+        ("[columns]\npicture = 'a'", "unknown columns: picture"),
         ("teacher = ['no-such-bundle']", "no-such-bundle"),
     ],
 )

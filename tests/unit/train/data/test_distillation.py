@@ -1,4 +1,4 @@
-"""Learning from other bundles: their word as soft targets, and the loss against it."""
+"""Distillation: soft targets from teacher bundles, the loss, and a student that learns from them alone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from train.engine.checkpoint import load_options, save_options
 from train.synthetic.tiny import make_tiny_bundle
 
 
-def test_the_teachers_word_is_the_mean_of_their_probabilities(catalogue: Path, tmp_path: Path) -> None:
+def test_soft_targets_are_the_mean_of_the_teachers_probabilities(catalogue: Path, tmp_path: Path) -> None:
     teachers = [make_tiny_bundle(tmp_path / str(seed), seed=seed) for seed in (1, 2)]
     taxonomy = load_bundle(teachers[0]).taxonomy
     names = [item.image for item in read_catalogue(catalogue)][:5]
@@ -38,18 +38,18 @@ def test_the_teachers_word_is_the_mean_of_their_probabilities(catalogue: Path, t
 def test_a_teacher_of_another_taxonomy_is_refused(catalogue: Path, tmp_path: Path) -> None:
     teacher = make_tiny_bundle(tmp_path / "teacher")
     other = Taxonomy(version="2", attributes={"material": ("Wool",)}, parents={}, levels=())
-    with pytest.raises(ValueError, match="the teacher in teacher knows another taxonomy"):
+    with pytest.raises(ValueError, match="the teacher in teacher has another taxonomy"):
         soft_targets([teacher], catalogue, [], other)
 
 
-def test_agreeing_with_the_teacher_costs_its_own_doubt_and_no_more() -> None:
+def test_the_least_loss_is_the_entropy_of_the_teacher() -> None:
     soft = {"a": torch.tensor([[0.5, 0.5]])}
     assert float(distillation_loss({"a": torch.zeros(1, 2)}, soft, {"a": 2.0})) == pytest.approx(2 * math.log(2))
     assert float(distillation_loss({"a": torch.tensor([[3.0, 0.0]])}, soft, {"a": 2.0})) > 2 * math.log(2)
 
 
-def test_a_student_comes_to_say_what_its_teacher_says(smoke_run: Path, tmp_path: Path) -> None:
-    """Without any weight on the labels: all that it can have learnt, it has from the teacher."""
+def test_a_student_learns_to_predict_what_its_teacher_predicts(smoke_run: Path, tmp_path: Path) -> None:
+    """The labels have no weight, so everything is learnt from the teacher."""
     options = dataclasses.replace(
         load_options(smoke_run), out=tmp_path, teachers=(smoke_run / "bundle",), teaching=1.0, word_weight=0.0, epochs=3
     )

@@ -1,4 +1,4 @@
-"""Batches prepared by a thread: the same ones, in the same order, errors included."""
+"""Prefetching keeps items, order and errors."""
 
 from __future__ import annotations
 
