@@ -128,7 +128,7 @@ def load_split(
     store = ImageStore(data)
     chosen = [item for item in items if item.split == split and item.image in store]
     if not chosen:
-        raise ValueError(f"{data.name} has no pictures in the split {split!r}")
+        raise ValueError(f"{data.name} has no images in the split {split!r}")
     images = [item.image for item in chosen]
     pixels = load_pixels(data, images, bundle.size, cache)
     maps = [

@@ -75,7 +75,7 @@ def evaluate_catalogue(
     rows = read_catalogue(data, bundle.taxonomy.values, columns)
     items = [item for item in rows if item.split == split and item.image in store]
     if not items:
-        raise ValueError(f"{data.name} has no pictures in the split {split!r}")
+        raise ValueError(f"{data.name} has no images in the split {split!r}")
     pixels = load_pixels(data, [item.image for item in items], bundle.size)
     split_scores = compute_scores(bundle, pixels)
     predictions = catalogue_predictions(bundle, items, split_scores)

@@ -81,7 +81,7 @@ def read_folder(folder: Path, size: tuple[int, int]) -> Pixels:
     """
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in {".jpg", ".jpeg", ".png", ".webp"})
     if not files:
-        raise ValueError(f"{folder.name} has no pictures")
+        raise ValueError(f"{folder.name} has no images")
     chosen = np.unique(np.linspace(0, len(files) - 1, min(PER_SET, len(files))).astype(int))
     pictures = []
     for row in chosen:

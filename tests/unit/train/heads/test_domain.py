@@ -97,5 +97,5 @@ def test_a_folder_of_other_pictures(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no picture")
     assert read_folder(tmp_path, (48, 36)).shape == (1, 48, 36, 3)
     (tmp_path / "below" / "a.png").unlink()
-    with pytest.raises(ValueError, match="has no pictures"):
+    with pytest.raises(ValueError, match="has no images"):
         read_folder(tmp_path, (48, 36))
