@@ -1,1 +1,1 @@
-"""Training and comparing captioners."""
+"""Training of captioners, and their comparison with baselines."""

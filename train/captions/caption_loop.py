@@ -1,7 +1,7 @@
-"""Training the captioner on a frozen backbone's feature maps: caption and contrastive loss, flat and top to bottom.
+"""The captioner's training loop, on feature maps of a frozen backbone, with caption and contrastive loss.
 
-CoCa's weights: twice the caption's cross-entropy and once the contrastive loss. Names that read the same are the same
-product to the contrastive half, so every such pair in a batch counts as a match.
+The weights are CoCa's: 2 for the caption's cross-entropy, 1 for the contrastive loss. All pairs of equal names in a
+batch count as matches of the contrastive loss.
 """
 
 from __future__ import annotations
@@ -27,7 +27,11 @@ CHECKPOINT = "captioner.pt"
 
 @dataclass(frozen=True)
 class CaptionOptions:
-    """A run's settings; `contrastive` 0 trains captions alone, `max_minutes` ends early but fully annealed."""
+    """The settings of a run.
+
+    `caption` and `contrastive` are weights of the losses; `contrastive` 0 disables that loss. `max_minutes` is a time
+    limit; the learning rate is annealed to fit it.
+    """
 
     out: Path
     epochs: int = 10
@@ -45,7 +49,7 @@ class CaptionOptions:
 
 @dataclass(frozen=True)
 class CaptionData:
-    """Training rows with their feature maps, one array per copy of the pictures; `category` is CATEGORY's token."""
+    """Training rows and their feature maps, one array per copy of the images; `category` is CATEGORY's token id."""
 
     rows: CaptionRows
     copies: Sequence[Maps]
@@ -56,7 +60,7 @@ class CaptionData:
 def train_captioner(
     options: CaptionOptions, sizes: CaptionSizes, data: CaptionData, *, is_resumed: bool = False
 ) -> CaptionNetwork:
-    """Run to the end and return the network; the checkpoint of the last whole epoch lies in `options.out`."""
+    """Train to the end and return the network. The checkpoint of the last complete epoch is in `options.out`."""
     torch.manual_seed(options.seed)
     options.out.mkdir(parents=True, exist_ok=True)
     network, random = CaptionNetwork(sizes), torch.Generator().manual_seed(options.seed)
@@ -103,15 +107,15 @@ def train_captioner(
 def batch_loss(
     network: CaptionNetwork, data: CaptionData, chosen: torch.Tensor, options: CaptionOptions, random: torch.Generator
 ) -> tuple[torch.Tensor, tuple[float, float]]:
-    """The loss of one batch, and its two halves as numbers."""
+    """The weighted loss of one batch, and its caption and contrastive parts, unweighted."""
     copy = int(torch.randint(len(data.copies), (1,), generator=random))
     maps = torch.from_numpy(data.copies[copy][chosen.numpy()]).float()
     places, tokens = hide_answers(data.rows, chosen, data.attributes, data.category, random)
-    read, said = inputs_and_targets(tokens)
+    inputs, targets = inputs_and_targets(tokens)
     visual = network.encode_image(maps)
-    logits = network.decode(network.encode_text(read), network.memory(visual, places))
+    logits = network.decode(network.encode_text(inputs), network.memory(visual, places))
     caption = functional.cross_entropy(
-        logits.flatten(0, 1), said.flatten(), ignore_index=PAD, label_smoothing=options.smoothing
+        logits.flatten(0, 1), targets.flatten(), ignore_index=PAD, label_smoothing=options.smoothing
     )
     if options.contrastive == 0:
         return options.caption * caption, (float(caption.detach()), 0.0)
@@ -126,7 +130,10 @@ def batch_loss(
 def contrastive_loss(
     image: torch.Tensor, text: torch.Tensor, log_scale: torch.Tensor, name_ids: torch.Tensor
 ) -> torch.Tensor:
-    """CLIP's symmetric loss with every pair of equal names as a match (Khosla et al., arXiv 2004.11362)."""
+    """CLIP's symmetric loss, with all pairs of equal `name_ids` (N) as matches (Khosla et al., arXiv 2004.11362).
+
+    `image` and `text` are N x embedding, of L2 norm 1.
+    """
     logits = image @ text.T * log_scale.clamp(max=4.6).exp()  # at most 100, as in CLIP
     matches = (name_ids[:, None] == name_ids[None, :]).float()
     targets = matches / matches.sum(dim=1, keepdim=True)
@@ -134,6 +141,7 @@ def contrastive_loss(
 
 
 def options_json(options: CaptionOptions) -> dict[str, object]:
+    """The settings as a JSON-ready dict."""
     return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
 
 
@@ -153,7 +161,7 @@ def _save(
 def _load(
     out: Path, network: CaptionNetwork, optimizer: torch.optim.Optimizer, random: torch.Generator
 ) -> tuple[int, float]:
-    """Put a checkpoint back; returns the epochs done and seconds spent. Raises FileNotFoundError."""
+    """Restore the checkpoint; returns complete epochs and seconds spent. Raises FileNotFoundError if there is none."""
     state = torch.load(out / CHECKPOINT, weights_only=True)
     network.load_state_dict(state["network"])
     optimizer.load_state_dict(state["optimizer"])

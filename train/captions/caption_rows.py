@@ -1,7 +1,7 @@
-"""Names as training targets: only words that can be seen, in agreement with the labels, some answers left out.
+"""Training targets of the captioner: names reduced to visible words that agree with the labels.
 
-An answer that is not sure is left out of a name when serving. So in training a part of the labels is hidden, and with
-them the words that tell them; a hidden article type leaves CATEGORY in the noun's place.
+In serving, attributes may be unanswered, and the name must not reveal their values. So in training, random labels are
+hidden together with the words that reveal them; a hidden article type is replaced by CATEGORY.
 """
 
 from __future__ import annotations
@@ -31,18 +31,24 @@ from train.data.catalogue import Item
 
 LEAF = TREE_LEVELS[0]
 HIDDEN = {"gender": 0.3, "baseColour": 0.45, "usage": 0.3, "season": 0.7, LEAF: 0.3}
+"""Probability of hiding an attribute's label, in the rows where labels are hidden."""
+
 DEFAULT_HIDDEN = 0.3
 PRIOR_ROWS, MIN_SHARE = 5.0, 1e-4
+"""`rarity_of`: pseudo-rows that smooth a type's word shares towards those of all types, and the smallest share."""
+
 UNTOUCHED_SHARE = 0.35
-"""Share of the rows of a batch in which nothing is hidden."""
+"""Share of the rows of a batch in which no label is hidden."""
 
 
 @dataclass(frozen=True)
 class CaptionRows:
-    """Targets, each N x longest and padded: tokens, the attributes a token names (bits), whether it is the noun.
+    """Targets of N training rows.
 
-    `places` are the labels (N x attributes, -1: missing); `full` are the cleaned names' tokens, begin and end included,
-    for the contrastive half, and `name_ids` numbers equal ones.
+    `tokens`, `attribute_bits` and `is_noun` are N x longest, padded: the target words' tokens, a bit for each attribute
+    whose value the word reveals, and whether the word is a noun. `places` are the labels' indices (N x attributes, -1:
+    missing). For the contrastive loss, `full` (N x (longest + 2)) are the tokens of the cleaned names with BEGIN and
+    END, and `name_ids` (N) are equal for equal names.
     """
 
     tokens: torch.Tensor
@@ -54,9 +60,10 @@ class CaptionRows:
 
 
 def train_tokenizer(names: Sequence[Sequence[str]], lexicon: Lexicon, size: int) -> Tokenizer:
-    """BPE over the cleaned names. Every word of the lexicon is one token, so that it can be allowed or forbidden.
+    """A BPE tokenizer trained on cleaned names, in which every word of the lexicon is one token, so that it can be
+    masked.
 
-    Raises ValueError where `size` is too small for that.
+    Raises ValueError if the vocabulary `size` is too small.
     """
     tokenizer = Tokenizer(BPE(unk_token="<unknown>"))  # noqa: S106 - a token of words
     tokenizer.pre_tokenizer = WhitespaceSplit()  # type: ignore[assignment]
@@ -67,13 +74,13 @@ def train_tokenizer(names: Sequence[Sequence[str]], lexicon: Lexicon, size: int)
     missing = [word for word in lexicon.words if word not in tokenizer.get_vocab()]
     if missing:
         raise ValueError(
-            f"{len(missing)} words are no single token, such as {missing[0]}; a larger vocabulary is needed"
+            f"the vocabulary is too small: {len(missing)} words are not single tokens, such as {missing[0]}"
         )
     return tokenizer
 
 
 def target_words(name: Sequence[str], labels: Mapping[str, str], lexicon: Lexicon, touched: Counter[str]) -> list[str]:
-    """A cleaned name cut down to a target; `touched` counts the rules that changed it."""
+    """A cleaned name reduced to target words; `touched` counts the rules that changed it."""
     known = [
         word for word in name if word in lexicon.fits[LEAF] or any(word in lexicon.needs[a] for a in lexicon.needs)
     ]
@@ -95,7 +102,7 @@ def make_rows(
     lexicon: Lexicon,
     longest: int,
 ) -> tuple[CaptionRows, Counter[str]]:
-    """All rows' targets, and how many rows each rule touched."""
+    """Targets of all rows, of at most `longest` - 1 words, and the number of rows each rule changed."""
     touched: Counter[str] = Counter()
     targets = [target_words(name, item.labels, lexicon, touched) for item, name in zip(items, names, strict=True)]
     targets = [words[: longest - 1] for words in targets]
@@ -118,7 +125,10 @@ def make_rows(
 def hide_answers(
     rows: CaptionRows, chosen: torch.Tensor, attributes: Sequence[str], category: int, random: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """A batch's answers (N x attributes) and target tokens (N x longest), some answers hidden from both."""
+    """Answers (N x attributes) and target tokens (N x longest) of the chosen rows, with random answers hidden.
+
+    Words that reveal a hidden answer are removed; the noun of a hidden article type becomes the `category` token.
+    """
     count = len(chosen)
     odds = torch.tensor([HIDDEN.get(name, DEFAULT_HIDDEN) for name in attributes])
     touched = torch.rand(count, 1, generator=random) >= UNTOUCHED_SHARE
@@ -141,28 +151,30 @@ def hide_answers(
 
 
 def inputs_and_targets(tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Padded targets to what the network reads and what it should say next: N x longest + 1 each (PAD: nothing)."""
+    """Inputs and next-token targets of teacher forcing, N x (longest name + 1) each, padded with PAD."""
     count = len(tokens)
     lengths = (tokens != PAD).sum(dim=1)
-    read = torch.cat([torch.full((count, 1), BEGIN), tokens], dim=1)
-    said = torch.cat([tokens, torch.full((count, 1), PAD)], dim=1)
-    said[torch.arange(count), lengths] = END
-    most = int(lengths.max()) + 1
-    return read[:, :most], said[:, :most]
+    inputs = torch.cat([torch.full((count, 1), BEGIN), tokens], dim=1)
+    targets = torch.cat([tokens, torch.full((count, 1), PAD)], dim=1)
+    targets[torch.arange(count), lengths] = END
+    longest = int(lengths.max()) + 1
+    return inputs[:, :longest], targets[:, :longest]
 
 
 def label_sizes(lexicon: Lexicon, taxonomy: Taxonomy) -> tuple[int, ...]:
+    """Number of values per attribute, in the lexicon's order."""
     return tuple(len(taxonomy.values[name]) for name in lexicon.attributes)
 
 
 def rarity_of(rows: CaptionRows, lexicon: Lexicon, vocabulary: Mapping[str, int], sizes: CaptionSizes) -> torch.Tensor:
-    """(article types + 1) x vocabulary: minus the log of a detail's share of a type's targets, 0 for other words.
+    """The negative log share of each detail among a type's targets, (article types + 1) x vocabulary; 0 for other words.
 
-    Shares of small types lean on those of all; the last row, for no answer, is of all. A detail is a word that names no
-    value and no article.
+    A detail is a word that is neither a value nor a noun. Shares of rare types are smoothed towards those of all types;
+    the last row, for an unanswered type, has the shares over all types.
     """
-    told = {word for name in lexicon.attributes for word, fitting in lexicon.fits[name].items() if len(fitting) == 1}
-    details = [vocabulary[w] for w in lexicon.words if w not in lexicon.nouns and not (w in told and _bits(w, lexicon))]
+    single = {word for name in lexicon.attributes for word, fitting in lexicon.fits[name].items() if len(fitting) == 1}
+    values = {word for word in single if _bits(word, lexicon)}
+    details = [vocabulary[word] for word in lexicon.words if word not in lexicon.nouns and word not in values]
     types = rows.places[:, -1]
     has = torch.zeros(len(types), sizes.vocabulary).scatter_(1, rows.tokens, 1.0)
     every = has.mean(dim=0)
@@ -176,6 +188,7 @@ def rarity_of(rows: CaptionRows, lexicon: Lexicon, vocabulary: Mapping[str, int]
 
 
 def _bits(word: str, lexicon: Lexicon) -> int:
+    """A bit for each attribute that has to be answered for the word to be used."""
     return sum(1 << at for at, name in enumerate(lexicon.attributes) if word in lexicon.needs[name])
 
 

@@ -1,4 +1,4 @@
-"""`python -m train.captions`: a captioner for a trained bundle, its backbone frozen; writes the bundle with it."""
+"""Training of a captioner for a bundle, from the catalogue's names to the bundle with the captioner."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ VOCABULARY = 2500
 
 @dataclass(frozen=True)
 class CaptionSplit:
-    """One split's rows, cleaned names, pictures and their feature maps (one array per copy)."""
+    """One split's rows, cleaned names, images, and feature maps (one array per copy of the images)."""
 
     items: list[Item]
     names: list[list[str]]
@@ -58,7 +58,10 @@ class CaptionSplit:
 def write_captioner(
     bundle: Bundle, data: Path, options: CaptionOptions, copies: int, cache: Path | None, *, is_resumed: bool = False
 ) -> Path:
-    """The whole step; returns the new bundle's folder, OUT/bundle."""
+    """Train a captioner on the bundle's backbone and write the bundle with it; returns its folder, OUT/bundle.
+
+    `copies` is the number of copies of each image, see `train.data.feature_maps`.
+    """
     items = read_catalogue(data)
     training = [item for item in items if item.split == "train"]
     cleaner = learn_cleaner(training, bundle.taxonomy, sorted({item.brand for item in items}))
@@ -87,7 +90,7 @@ def write_captioner(
 
 
 def save_with_captions(bundle: Bundle, parts: CaptionerParts, data: Path, folder: Path, cache: Path | None) -> Path:
-    """Write the bundle with this captioner, its figures on val and test in metrics and card; returns the folder."""
+    """Write the bundle with this captioner, and its metrics on `val` and `test` in the model card; returns the folder."""
     items = read_catalogue(data)
     whole = dataclasses.replace(bundle, captioner=parts)
     reports = {
@@ -105,7 +108,7 @@ def has_split(items: list[Item], split: str) -> bool:
 
 
 def tokenizer_of(out: Path, names: list[list[str]], lexicon: Lexicon, *, is_resumed: bool) -> Tokenizer:
-    """The run's tokenizer: a resumed run keeps the one its network has learnt."""
+    """The run's tokenizer; a resumed run keeps the one its network was trained with."""
     file = out / "tokenizer.json"
     if is_resumed and file.exists():
         return Tokenizer.from_file(str(file))
@@ -124,7 +127,7 @@ def load_split(
     cache: Path | None,
     copies: int = 1,
 ) -> CaptionSplit:
-    """One split's rows with a picture. Raises ValueError where there are none."""
+    """One split's rows that have an image. Raises ValueError if there are none."""
     store = ImageStore(data)
     chosen = [item for item in items if item.split == split and item.image in store]
     if not chosen:
@@ -140,7 +143,7 @@ def load_split(
 
 @torch.inference_mode()
 def pooled_features(bundle: Bundle, maps: Maps) -> npt.NDArray[np.float32]:
-    """Returns the backbone's pooled features of N feature maps, N x features."""
+    """The backbone's pooled features of N feature maps, N x features."""
     network = bundle.network()
     parts = [network.pool(torch.from_numpy(np.array(maps[at : at + 2048])).float()) for at in range(0, len(maps), 2048)]
     features: npt.NDArray[np.float32] = torch.cat(parts).numpy()
@@ -155,11 +158,11 @@ def write_summary(
     found: list[WordRow],
     sizes: CaptionSizes,
 ) -> None:
-    """Print the rules' shares and keep all that a reader of the run may ask for in OUT/captions.json."""
+    """Print the share of rows that each rule changed, and write settings, sizes, rules and words to OUT/captions.json."""
     every = shares | {rule: rows / count for rule, rows in touched.items()}
-    print(table(("rule", "share of training rows touched"), [(rule, f"{share:.3f}") for rule, share in every.items()]))
+    print(table(("rule", "share of training rows changed"), [(rule, f"{share:.3f}") for rule, share in every.items()]))
     visible = [row.word for row in found if row.is_visible]
-    print(f"{len(visible)} of {len(found)} words can be seen; vocabulary {sizes.vocabulary}", flush=True)
+    print(f"{len(visible)} of {len(found)} words are visible; vocabulary {sizes.vocabulary}", flush=True)
     options.out.mkdir(parents=True, exist_ok=True)
     document = {
         "options": options_json(options),

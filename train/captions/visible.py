@@ -1,8 +1,9 @@
-"""Which words a picture can show: a look-up by experiment.
+"""Empirical selection of the words that an image can show.
 
-For each word a logistic regression on the backbone's pooled features says how likely a picture's name has it. The word
-is visible when that tells the rows that have it from other rows *of the same article type*: the area under the ROC
-curve over such pairs. So "watch" gains nothing from watches, and "classic" shows nowhere.
+For each word, a logistic regression on the backbone's pooled features predicts whether an image's name contains it. The
+word is visible if the prediction separates rows with the word from other rows *of the same article type*, measured by
+the area under the ROC curve over such pairs. So "watch" gets no credit for recognising watches, and "classic" is not
+visible anywhere.
 """
 
 from __future__ import annotations
@@ -22,16 +23,20 @@ MIN_ROWS = 20
 VISIBLE_AUC = 0.65
 MIN_CHECKED, WELL_CHECKED = 3, 6
 BARELY_CHECKED_AUC = 0.8
+"""Unseen rows needed for an AUC at all, and for the lower of the two AUC limits."""
+
 TYPICAL_SHARE, MIN_TYPICAL = 0.25, 30
+"""Share of an article type's rows that makes a word typical of it, and rows that such a type has to have."""
+
 STEPS = 400
 
 
 @dataclass(frozen=True)
 class WordRow:
-    """One word's line of the look-up.
+    """Statistics of one word; `rows` is the number of training rows that have it.
 
-    `auc` is over unseen rows, of which `checked` have the word, and None where those are too few. `typical` is the
-    largest share of one article type's training rows that have it: "dial" comes with a watch, whatever the watch.
+    `auc` is measured on unseen rows, of which `checked` have the word; None if those are too few. `typical` is the
+    largest share, over article types, of training rows that have the word: every watch has a "dial".
     """
 
     word: str
@@ -42,7 +47,7 @@ class WordRow:
 
     @property
     def is_visible(self) -> bool:
-        """What could not be checked does not count as visible; few checks ask for more."""
+        """Whether the word is typical of a type, or its AUC is high enough; with few checked rows, the limit is higher."""
         if self.typical >= TYPICAL_SHARE:
             return True
         return self.auc is not None and self.auc >= (
@@ -52,7 +57,7 @@ class WordRow:
 
 @dataclass(frozen=True)
 class NamedFeatures:
-    """Rows with cleaned names and the backbone's pooled features, N x features."""
+    """Rows with their cleaned names and pooled features, N x features."""
 
     items: Sequence[Item]
     names: Sequence[Sequence[str]]
@@ -60,7 +65,7 @@ class NamedFeatures:
 
 
 def find_visible_words(train: NamedFeatures, unseen: NamedFeatures) -> list[WordRow]:
-    """Every word in enough training rows, the most visible first."""
+    """Statistics of every word that occurs in at least 20 training rows, highest AUC first."""
     counts = Counter(word for name in train.names for word in set(name))
     words = sorted(word for word, count in counts.items() if count >= MIN_ROWS)
     if not words:
@@ -71,19 +76,22 @@ def find_visible_words(train: NamedFeatures, unseen: NamedFeatures) -> list[Word
     return sorted(rows, key=lambda row: (-(row.auc if row.auc is not None else 0.0), row.word))
 
 
-class _Scores:
-    def __init__(self, mean: torch.Tensor, spread: torch.Tensor, layer: torch.nn.Linear) -> None:
-        self._mean, self._spread, self._layer = mean, spread, layer
+class _WordClassifier:
+    """Standardised features to word logits, N x features to N x words."""
+
+    def __init__(self, mean: torch.Tensor, std: torch.Tensor, layer: torch.nn.Linear) -> None:
+        self._mean, self._std, self._layer = mean, std, layer
 
     @torch.no_grad()
     def __call__(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        scores: npt.NDArray[np.float32] = self._layer((torch.from_numpy(features) - self._mean) / self._spread).numpy()
+        scores: npt.NDArray[np.float32] = self._layer((torch.from_numpy(features) - self._mean) / self._std).numpy()
         return scores
 
 
-def _fit(train: NamedFeatures, words: Sequence[str]) -> _Scores:
+def _fit(train: NamedFeatures, words: Sequence[str]) -> _WordClassifier:
+    """One logistic regression per word, fitted together by AdamW."""
     features = torch.from_numpy(train.features)
-    mean, spread = features.mean(0), features.std(0) + 1e-6
+    mean, std = features.mean(0), features.std(0) + 1e-6
     targets = torch.from_numpy(_has(train.names, words)).float()
     layer = torch.nn.Linear(features.shape[1], len(words))
     torch.nn.init.zeros_(layer.weight)
@@ -94,16 +102,16 @@ def _fit(train: NamedFeatures, words: Sequence[str]) -> _Scores:
     for _ in range(STEPS):
         rows = torch.randint(len(features), (1024,), generator=random)
         loss = functional.binary_cross_entropy_with_logits(
-            layer((features[rows] - mean) / spread), targets[rows], reduction="none"
+            layer((features[rows] - mean) / std), targets[rows], reduction="none"
         )
         optimizer.zero_grad()
         loss.sum(1).mean().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-    return _Scores(mean, spread, layer.requires_grad_(False))
+    return _WordClassifier(mean, std, layer.requires_grad_(False))
 
 
 def _aucs(named: NamedFeatures, words: Sequence[str], scores: npt.NDArray[np.float32]) -> dict[str, tuple[float, int]]:
-    """Per word with enough rows, the AUC over pairs of rows of one article type, and the rows that have it."""
+    """Per word with at least 3 rows: the AUC over pairs of rows of one article type, and the number of its rows."""
     has = _has(named.names, words)
     types: dict[str, list[int]] = defaultdict(list)
     for row, item in enumerate(named.items):
@@ -124,7 +132,7 @@ def _aucs(named: NamedFeatures, words: Sequence[str], scores: npt.NDArray[np.flo
 
 
 def _typical(named: NamedFeatures) -> dict[str, float]:
-    """Per word, the largest share that it has of an article type's rows, types of a few rows aside."""
+    """Per word, its largest share of an article type's rows; types with few rows do not count."""
     types: Counter[str] = Counter()
     having: dict[str, Counter[str]] = defaultdict(Counter)
     for item, name in zip(named.items, named.names, strict=True):
@@ -139,7 +147,7 @@ def _typical(named: NamedFeatures) -> dict[str, float]:
 
 
 def _pairs_won(scores: npt.NDArray[np.float32], has: npt.NDArray[np.bool_]) -> tuple[float, float]:
-    """Mann-Whitney's U of the rows that have the word, and the number of pairs; ties count half."""
+    """Mann-Whitney's U of the rows with the word, and the number of pairs; ties count half."""
     _, ranks, counts = np.unique(scores, return_inverse=True, return_counts=True)
     mean_rank = (np.cumsum(counts) - (counts - 1) / 2)[ranks]
     positives = int(has.sum())
@@ -148,6 +156,7 @@ def _pairs_won(scores: npt.NDArray[np.float32], has: npt.NDArray[np.bool_]) -> t
 
 
 def _has(names: Sequence[Sequence[str]], words: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Which of the words each name has, N x words."""
     place = {word: at for at, word in enumerate(words)}
     has = np.zeros((len(names), len(words)), dtype=bool)
     for row, name in enumerate(names):

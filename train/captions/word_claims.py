@@ -1,8 +1,8 @@
-"""What each word says of the attributes, counted over the training rows' cleaned names.
+"""The lexicon's rules on words and attribute values, counted over the cleaned names of training rows.
 
-A value's own word ("navy_blue", "shirt") tells that value and no other. Of the rest, a word that nearly always stands
-beside one article type ("loafers"), colour ("golden") or rare gender ("infant") tells it, too; and every word is kept
-beside the types and genders it was seen with, so that no watch gets a collar.
+A value's own word ("navy_blue", "shirt") reveals that value. So does a word that nearly always occurs with one article
+type ("loafers"), colour ("golden") or rare gender ("infant"). All other words may occur with the article types and
+genders they were seen with, so that no watch gets a collar.
 """
 
 from __future__ import annotations
@@ -19,23 +19,31 @@ from train.data.catalogue import COLOUR_WORDS, Item
 
 LEAF, GENDER, COLOUR = TREE_LEVELS[0], "gender", "baseColour"
 INDICATIVE_SHARE, INDICATIVE_LIFT = 0.8, 4.0
+"""A word is indicative if at least this share of its groups have values that it makes this many times more likely."""
+
 FITTING_SHARE, FITTING_GROUPS = 0.005, 2
+"""Share and number of a word's groups that a value needs to fit the word."""
+
 COLOUR_SHARE = 0.1
+"""The same share for colours of words that reveal a colour."""
+
 LAST_SHARE = 0.6
+"""A word is a noun candidate if at least this share of its occurrences are at the end of a name."""
+
 EXCLUSIVE_MIN_EXPECTED, EXCLUSIVE_MAX_SHARE = 3.0, 0.25
 AGE_WORDS = frozenset({"kids", "infant", "baby"})
-"""They tell a gender (the catalogue's Boys and Girls are sections for children), however loosely names use them."""
+"""They reveal a gender, even if names use them loosely: the catalogue's Boys and Girls are sections for children."""
 
 
 @dataclass(frozen=True)
 class _GroupCounts:
-    """How many product groups have a word beside each value of one attribute; `share` is each value's over all."""
+    """Number of product groups per word and value of one attribute, and each value's share of all groups."""
 
     groups: dict[str, Counter[str]]
     share: dict[str, float]
 
     def fitting(self, word: str, least_share: float = FITTING_SHARE, least_lift: float = 0.0) -> tuple[str, ...]:
-        """The values the word goes with: of a telling word, only those it makes likelier."""
+        """The values that fit the word, sorted; of an indicative word, only values that it makes more likely."""
         seen = self.groups[word]
         total = sum(seen.values())
         least = min(FITTING_GROUPS, max(seen.values(), default=0))
@@ -49,22 +57,22 @@ class _GroupCounts:
         )
 
     def is_indicative(self, word: str) -> bool:
-        """Whether most of its product groups lie at values that it makes several times likelier."""
+        """Whether most of its product groups have values that it makes at least four times more likely."""
         seen = self.groups[word]
         total = sum(seen.values())
-        told = sum(count for value, count in seen.items() if count / total >= INDICATIVE_LIFT * self.share[value])
-        return total > 0 and told / total >= INDICATIVE_SHARE
+        lifted = sum(count for value, count in seen.items() if count / total >= INDICATIVE_LIFT * self.share[value])
+        return total > 0 and lifted / total >= INDICATIVE_SHARE
 
 
 def count_lexicon(
     items: Sequence[Item], names: Sequence[Sequence[str]], taxonomy: Taxonomy, words: Sequence[str]
 ) -> Lexicon:
-    """The lexicon of `words`, to which every value's own word is added. `names` are the items' cleaned names.
+    """The lexicon of `words` and of all values' own words. `names` are the cleaned names of the items.
 
-    Raises ValueError on a taxonomy without the catalogue's gender, baseColour and, as its last attribute, articleType.
+    Raises ValueError if the taxonomy lacks gender or baseColour, or if its last attribute is not articleType.
     """
     if not {GENDER, COLOUR} <= set(taxonomy.attributes) or [*taxonomy.attributes][-1] != LEAF:
-        raise ValueError(f"captions need {GENDER}, {COLOUR} and, last, {LEAF} among the taxonomy's attributes")
+        raise ValueError(f"captions need a taxonomy with the attributes {GENDER}, {COLOUR} and, as the last, {LEAF}")
     own = {name: {value_word(value): value for value in values} for name, values in taxonomy.attributes.items()}
     counts = {name: _count(items, names, name) for name in (LEAF, GENDER, COLOUR)}
     everything = sorted({*words, *(word for rows in own.values() for word in rows), CATEGORY})
@@ -73,7 +81,7 @@ def count_lexicon(
     needs: dict[str, set[str]] = {name: set(rows) for name, rows in own.items()}
     for name, rows in own.items():
         fits[name] |= {word: (value,) for word, value in rows.items()}
-    fits[LEAF][CATEGORY] = ()  # it stands in for an article type that is not answered, and beside no answer
+    fits[LEAF][CATEGORY] = ()  # CATEGORY replaces an unanswered article type, and fits no answered one
     values = {word for rows in own.values() for word in rows}
     for word in [word for word in everything if word not in values and word != CATEGORY]:
         fitting = counts[LEAF].fitting(word)
@@ -89,7 +97,7 @@ def count_lexicon(
         if word in COLOUR_WORDS or counts[COLOUR].is_indicative(word):
             needs[COLOUR].add(word)
             fits[COLOUR][word] = counts[COLOUR].fitting(word, COLOUR_SHARE)
-    # "nail" of nail_polish names nothing; "shoes" of shoes_laces (a category) and "perfume" of perfume_and_… do.
+    # "nail" of nail_polish is not a noun; "shoes" of shoes_laces (a category) and "perfume" of perfume_and_… are.
     halves = {part for word in own[LEAF] if "_and_" not in word for part in word.split("_")[:-1]} - set(above)
     nouns = {CATEGORY, *own[LEAF], *((last_words(names) & needs[LEAF] & set(everything)) - halves)}
     needed = {name: frozenset(rows) for name, rows in needs.items()}
@@ -100,7 +108,7 @@ def count_lexicon(
 def exclusive_pairs(
     items: Sequence[Item], names: Sequence[Sequence[str]], details: Set[str]
 ) -> tuple[tuple[str, str], ...]:
-    """Details that hardly ever meet in a name, though among names of their article types they would by chance."""
+    """Pairs of details that occur together far less often than expected by chance within their article types."""
     totals: Counter[str] = Counter()
     alone: dict[str, Counter[str]] = defaultdict(Counter)
     together: Counter[tuple[str, str]] = Counter()
@@ -121,12 +129,13 @@ def exclusive_pairs(
 
 
 def last_words(names: Sequence[Sequence[str]]) -> set[str]:
-    """The words that mostly end a name."""
+    """The words that are at the end of a name in at least 60 % of their occurrences."""
     everywhere, last = Counter(word for name in names for word in name), Counter(name[-1] for name in names if name)
     return {word for word, count in last.items() if count >= LAST_SHARE * everywhere[word]}
 
 
 def _count(items: Sequence[Item], names: Sequence[Sequence[str]], attribute: str) -> _GroupCounts:
+    """Product groups per word and value of an attribute, over the rows with a label."""
     groups: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     seen: dict[str, set[str]] = defaultdict(set)
     for item, name in zip(items, names, strict=True):

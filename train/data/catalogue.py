@@ -74,7 +74,9 @@ def read_catalogue(
         header = next(csv.reader([lines.readline()]), [])
         wanted = [name for name in attributes if name in header]
         if columns.image not in header or not wanted:
-            raise ValueError(f"{file.name} needs a column {columns.image} and one of the columns {', '.join(attributes)}")
+            raise ValueError(
+                f"{file.name} needs a column {columns.image} and one of the columns {', '.join(attributes)}"
+            )
         is_kaggle = tuple(header) == KAGGLE
         records = _kaggle_records(lines, header) if is_kaggle else csv.DictReader(lines, header)
         return [_item(record, wanted, columns) for record in records]

@@ -1,4 +1,4 @@
-"""The settings of one training run, as one frozen value that also travels in the run's folder."""
+"""The settings of a training run."""
 
 from __future__ import annotations
 
@@ -33,23 +33,30 @@ PRECISIONS = {
     "season": 0.80,
 }
 MARGINS = {"articleType": 0.02}
-"""Labels of one product group may disagree ("Flats" and "Heels"), and a few large groups then decide a figure: between
-two splits of nine hundred groups the precision of answered types differed by five points; bounds say two."""
+"""Margins on target precisions. Labels within a product group may disagree ("Flats" and "Heels"), so a few large groups
+dominate a metric: between two splits of nine hundred groups the precision of answered types differed by five points,
+where the bounds predict two."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """A run's settings. `size` is (height, width); `max_minutes` ends the run early but fully annealed.
+    """The settings of a training run, written to the run's folder as `run.json`.
 
-    `data` is a folder or a CSV file (see `train.data.catalogue`), `taxonomy` a file that names the heads and their
-    values (None: the client's, counted from the rows), `others` a folder of pictures that show no product. The network
-    starts from the file `start` (a bundle's weights, or a backbone under timm's names), its backbone from timm's own
-    published weights (`is_pretrained`), or all of it from scratch. `head_weights` are those of the losses, `precisions`
-    what the thresholds have to keep; attributes they do not name get 1 (derived levels .3) and .90. `margins` are added
-    to those precisions when thresholds are chosen, where val is known to flatter. `mixup` is the alpha of Beta(alpha,
-    alpha), with which catalogue images are mixed in pairs (arXiv 1710.09412); 0 disables mixup. `teachers` are bundles
-    that are distilled into the network with the share `teaching` of the loss; within it, their pooled features
-    have the weight `feature_weight`.
+    Data: `data` is a folder or a CSV file (see `train.data.catalogue`); `taxonomy` is a taxonomy file, without which
+    the client's taxonomy is counted from the training rows; `others` is a folder of images without a product.
+
+    Network: `size` is (height, width). Weights start from the file `start` (of a bundle, or of a backbone with timm's
+    names), from timm's pretrained backbone if `is_pretrained`, or from scratch.
+
+    Schedule: `max_minutes` is a time limit; the learning rate is annealed to fit it.
+
+    Losses: `head_weights` default to 1, and to .3 for derived levels. `mixup` is alpha of Beta(alpha, alpha), with
+    which catalogue images are mixed in pairs (arXiv 1710.09412); 0 disables mixup. `teachers` are bundles to distil
+    from; `teaching` is the share of distillation in the loss, and `feature_weight` the weight of their pooled features
+    in it.
+
+    Thresholds: `precisions` are target precisions, default .90. `margins` are added to them when thresholds are chosen,
+    for attributes whose precision `val` overestimates.
     """
 
     out: Path
@@ -93,7 +100,7 @@ class Options:
 
     @classmethod
     def from_json(cls, text: str) -> Options:
-        """Raises ValueError or TypeError where the text is not that of a run's settings."""
+        """Read the text of `to_json`. Raises ValueError or TypeError if it is not a run's settings."""
         data: dict[str, Any] = json.loads(text)
         paths = {name: Path(data[name]) if data.get(name) else None for name in PATHS}
         teachers = tuple(Path(folder) for folder in data.get("teachers", ()))

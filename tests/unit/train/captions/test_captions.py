@@ -1,4 +1,4 @@
-"""A captioner trained on drawn data: targets, resuming, the whole step, its evaluation, and that it learns."""
+"""A captioner trained on generated data: targets, resuming, the command, its evaluation, and that it learns."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def written(smoke_run: Path, data: Path, tmp_path_factory: pytest.TempPathFactor
         train_captions, [*map(str, options), "--cache", str(out / "cache")], catch_exceptions=False
     )
     assert result.exit_code == 0, result.output
-    assert "share of training rows touched" in result.output
+    assert "share of training rows changed" in result.output
     return out
 
 
@@ -112,7 +112,7 @@ def test_a_run_resumes_where_it_ended(written: Path, data: Path, bundle: Bundle,
     assert torch.load(tmp_path / "captioner.pt", weights_only=True)["clock"][0] == 2
 
 
-def test_evaluation_tells_of_captions(written: Path, data: Path, tmp_path: Path) -> None:
+def test_evaluation_includes_captions(written: Path, data: Path, tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
     arguments = ["--bundle", str(written / "bundle"), "--data", str(data), "--json", str(file)]
     result = CliRunner().invoke(evaluate, arguments, catch_exceptions=False)
@@ -161,17 +161,17 @@ def test_a_hidden_answer_is_hidden_from_the_name_too(data: Path, bundle: Bundle)
 
 
 def test_every_word_is_followed_by_the_next_and_the_last_by_the_end() -> None:
-    read, said = inputs_and_targets(torch.tensor([[5, 6, PAD], [7, PAD, PAD]]))
-    assert read.tolist() == [[1, 5, 6], [1, 7, PAD]]
-    assert said.tolist() == [[5, 6, END], [7, END, PAD]]
+    inputs, targets = inputs_and_targets(torch.tensor([[5, 6, PAD], [7, PAD, PAD]]))
+    assert inputs.tolist() == [[1, 5, 6], [1, 7, PAD]]
+    assert targets.tolist() == [[5, 6, END], [7, END, PAD]]
 
 
 def test_equal_names_are_no_negatives() -> None:
     same = torch.nn.functional.normalize(torch.ones(2, 4))
-    alike = contrastive_loss(same, same, torch.tensor(4.0), torch.tensor([3, 3]))
+    equal = contrastive_loss(same, same, torch.tensor(4.0), torch.tensor([3, 3]))
     apart = torch.eye(2, 4)
     assert float(contrastive_loss(apart, apart, torch.tensor(4.0), torch.tensor([0, 1]))) < 1e-6
-    assert float(alike) == pytest.approx(float(torch.tensor(2.0).log()))
+    assert float(equal) == pytest.approx(float(torch.tensor(2.0).log()))
 
 
 def test_recall_at_ten() -> None:
