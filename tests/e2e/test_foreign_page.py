@@ -64,7 +64,7 @@ def foreign_port() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])  # the same site on another port, and another site
-def test_a_foreign_page_can_neither_submit_nor_read(
+def test_a_foreign_page_can_neither_create_nor_read_jobs(
     browser: Browser, api_base: str, foreign_port: int, name: str
 ) -> None:
     with browser.new_context() as context:

@@ -29,7 +29,7 @@ def page(browser: Browser, settings: Settings, tmp_path: Path) -> Iterator[Page]
             yield page
 
 
-def test_the_key_is_asked_for_once_and_kept_for_the_tab(page: Page, sessions: Sessions) -> None:
+def test_the_key_is_requested_once_and_kept_for_the_tab(page: Page, sessions: Sessions) -> None:
     # Given a page whose first request was rejected,
     page.goto("/")
     expect(page.locator("#key-words")).to_contain_text("Send an API key")

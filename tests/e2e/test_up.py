@@ -155,15 +155,15 @@ def assert_answered(document: dict[str, Any]) -> None:
     assert document["asset"]["width"], document
 
 
-def test_a_picture_by_its_address_is_answered(service: Service, images: ImageServer) -> None:
+def test_an_image_by_url_is_processed(service: Service, images: ImageServer) -> None:
     assert_answered(service.post(images.url("/good.jpg"), Prefer="wait=30"))
 
 
-def test_a_picture_in_a_bucket_is_answered(service: Service) -> None:
+def test_an_image_in_a_bucket_is_processed(service: Service) -> None:
     assert_answered(service.post("s3://shop/shirt.jpg", Prefer="wait=30"))
 
 
-def test_an_uploaded_picture_is_answered(service: Service) -> None:
+def test_an_uploaded_image_is_processed(service: Service) -> None:
     with urllib3.PoolManager() as http:
         response = http.request(
             "POST",
@@ -220,7 +220,7 @@ def test_submit_waits_for_results_and_reports_failures(service: Service, images:
     assert done.returncode == 1, done.stderr
 
 
-def test_a_second_one_on_the_same_port_or_folder_is_refused_in_one_sentence(service: Service, tmp_path: Path) -> None:
+def test_a_second_instance_on_the_same_port_or_folder_fails_with_one_sentence(service: Service, tmp_path: Path) -> None:
     same_port = up_briefly(tmp_path / "other", service.port)
     assert same_port.returncode == 2
     assert same_port.stderr.startswith(f"enrich: Port {service.port} on 127.0.0.1 is taken")
@@ -242,7 +242,7 @@ def up_briefly(data_dir: Path, port: int, *options: str) -> subprocess.Completed
     )
 
 
-def test_queued_jobs_outlive_a_power_cut_and_ctrl_c_leaves_nothing(
+def test_queued_jobs_survive_a_power_cut_and_ctrl_c_leaves_no_processes(
     tmp_path: Path, bundle: Path, images: ImageServer
 ) -> None:
     port = free_port()

@@ -28,7 +28,7 @@ def environment(settings: Settings, api_base: str) -> Iterator[dict[str, str]]:
         yield {**os.environ, "ENRICH_API_URL": api_base, "PYTHONUNBUFFERED": "1"}
 
 
-def test_listen_shows_a_verified_test_then_each_event_and_leaves_nothing_behind(
+def test_listen_prints_verified_events_and_deletes_its_endpoint(
     sessions: Sessions, environment: dict[str, str], tmp_path: Path
 ) -> None:
     log = tmp_path / "listen.log"

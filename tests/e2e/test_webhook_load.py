@@ -9,7 +9,7 @@ from tests.bench.webhooks import measure
 
 
 @pytest.mark.slow
-def test_healthy_endpoints_get_everything_over_a_kill(settings: Settings) -> None:
+def test_healthy_endpoints_receive_everything_despite_a_kill(settings: Settings) -> None:
     figures = measure(settings, deliveries=4000, count=20, dead=4)
     assert figures["lost"] == 0
     assert figures["still_waiting"] >= 4 * 200, "deliveries to the dead endpoints stay pending"

@@ -23,7 +23,7 @@ def receiver(settings: Settings, tmp_path: Path) -> Iterator[Receiver]:
         yield receiver
 
 
-def test_an_endpoint_is_added_tested_and_read_about(page: Page, receiver: Receiver, sessions: Sessions) -> None:
+def test_an_endpoint_is_added_and_tested(page: Page, receiver: Receiver, sessions: Sessions) -> None:
     page.goto("/webhooks")
     expect(page.get_by_text("None yet.")).to_be_visible()
 
@@ -56,7 +56,7 @@ def test_an_endpoint_is_added_tested_and_read_about(page: Page, receiver: Receiv
     assert len(receiver.received) == 2
 
 
-def test_a_failing_endpoint_says_so_and_can_be_disabled_and_deleted(
+def test_a_failing_endpoint_is_reported_disabled_and_deleted(
     page: Page, receiver: Receiver, sessions: Sessions
 ) -> None:
     receiver.behave = answer(503, b"be right back")

@@ -1,4 +1,4 @@
-"""The application on the test's own servers, and a caller of it."""
+"""Fixtures: the application on the test's own servers, and a client."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from core.settings import Settings
 
 @pytest.fixture
 def app(settings: Settings) -> Iterator[APIFlask]:
-    """The application. Errors are answered as they are in production, not raised into the test."""
+    """The application. Errors become responses as in production; they are not raised into the test."""
     app = create_app(settings)
     yield app
     services_of(app).close()
@@ -23,5 +23,5 @@ def app(settings: Settings) -> Iterator[APIFlask]:
 
 @pytest.fixture
 def client(app: APIFlask) -> FlaskClient:
-    """A caller without a network in between."""
+    """A client that calls the application without a network."""
     return app.test_client()

@@ -1,4 +1,4 @@
-"""What callers see when Redis or Postgres does not die but hangs: an answer in bounded time, and a recovery."""
+"""While Redis or Postgres hangs, every request gets a response in bounded time; afterwards the service recovers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Ask = Callable[[], TestResponse]
 
 
 def timed(ask: Ask) -> tuple[TestResponse, float]:
-    """The answer, and the seconds until it came."""
+    """Returns the response and its latency in seconds."""
     started = time.monotonic()
     return ask(), time.monotonic() - started
 
@@ -37,7 +37,7 @@ def timed(ask: Ask) -> tuple[TestResponse, float]:
 def side_by_side(
     app: APIFlask, count: int, ask: Callable[[APIFlask], TestResponse]
 ) -> list[tuple[TestResponse, float]]:
-    """`count` requests at once, as the server's threads would make them."""
+    """Sends `count` requests in parallel, like the server's threads."""
     with ThreadPoolExecutor(count) as pool:
         return list(pool.map(lambda _: timed(lambda: ask(app)), range(count)))
 
@@ -50,7 +50,7 @@ def test_while_redis_hangs_jobs_are_accepted_promptly(
     settings: Settings, sessions: Sessions, redis_server: EmbeddedRedis
 ) -> None:
     app = create_app(settings.model_copy(update={"queue": QueueSettings(url=SecretStr(redis_server.url))}))
-    assert create(app).status_code == 202  # its connections are open, as in a service that runs
+    assert create(app).status_code == 202  # opens the connections, as in a running service
 
     with frozen(redis_server):
         answers = side_by_side(app, 16, create)
@@ -63,19 +63,19 @@ def test_while_redis_hangs_jobs_are_accepted_promptly(
         assert read_job(sessions, uuid.UUID(response.get_json()["id"])).published_at is None
     assert (ready.get_json()["status"], ready.get_json()["parts"]["redis"]) == ("degraded", "down")
     assert ready_after_s < 6
-    time.sleep(1.1)  # the breaker's rest
+    time.sleep(1.1)  # the cooldown of the circuit breaker
     job = create(app).get_json()["id"]
     assert read_job(sessions, uuid.UUID(job)).published_at is not None
     services_of(app).close()
 
 
-def test_while_postgres_hangs_callers_are_told_to_come_again(
+def test_while_postgres_hangs_requests_fail_promptly_with_503(
     settings: Settings, postgres_server: EmbeddedPostgres
 ) -> None:
     settings = settings.model_copy(update={"database": DatabaseSettings(url=SecretStr(postgres_server.url))})
     migrate(settings)
     app = create_app(settings)
-    assert {answer.status_code for answer, _ in side_by_side(app, 16, create)} == {202}  # its connections are open
+    assert {answer.status_code for answer, _ in side_by_side(app, 16, create)} == {202}  # opens the connections
 
     with frozen(postgres_server):
         first = side_by_side(app, 16, create)
@@ -90,7 +90,7 @@ def test_while_postgres_hangs_callers_are_told_to_come_again(
         assert took_s < 15
     assert assert_problem(ready, 503, "not_ready")["parts"]["postgres"] == "down"
     assert ready_after_s < 15
-    assert len(waited) <= 1, "one request tries, the others are told at once"
+    assert len(waited) <= 1, "one request tries to connect, the others fail immediately"
     time.sleep(COOLDOWN_S)
     assert create(app).status_code == 202
     assert {answer.status_code for answer, _ in side_by_side(app, 16, create)} == {202}

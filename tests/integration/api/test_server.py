@@ -1,4 +1,4 @@
-"""The real process under gunicorn: serves, logs without secrets, and ends without dropping anybody."""
+"""The real process under gunicorn: serves requests, logs no secrets, and shuts down without dropping requests."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_jobs_over_http(settings: Settings, sessions: Sessions, tmp_path: Path, 
         assert made.status == 202
         job_url = base + made.headers["Location"]
 
-        # Given somebody who waits, when a worker answers, they are told at once.
+        # Given a long poll, when a worker finishes the job, the response is immediate.
         with ThreadPoolExecutor(1) as pool:
             asked = pool.submit(lambda: (http.request("GET", f"{job_url}?wait=20"), time.monotonic()))
             time.sleep(0.5)
@@ -70,7 +70,7 @@ def test_jobs_over_http(settings: Settings, sessions: Sessions, tmp_path: Path, 
     assert all({"status", "duration_ms", "request_id"} <= event.keys() for event in served)
 
 
-def test_sigterm_lets_those_who_wait_go_with_what_there_is(
+def test_sigterm_ends_long_polls_with_the_current_state(
     settings: Settings, tmp_path: Path, http: urllib3.PoolManager
 ) -> None:
     settings, base = at_port(settings)

@@ -1,4 +1,4 @@
-"""Callers that send slowly or stop in the middle: they hold a thread for a while only."""
+"""Clients that send slowly or stop in the middle block a thread for a limited time only."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HALF_UPLOAD = (
 
 @pytest.fixture
 def base(settings: Settings, tmp_path: Path) -> Iterator[str]:
-    """An API process with two threads that gives a request one second to arrive."""
+    """An API process with two threads and a read timeout of one second."""
     settings, base = at_port(settings)
     api = settings.api.model_copy(update={"threads": 2, "read_timeout_s": 1})
     with running(settings.model_copy(update={"api": api}), "api", log=tmp_path / "api.log"):
@@ -40,22 +40,22 @@ def connect(base: str, data: bytes) -> socket.socket:
 
 
 @pytest.mark.parametrize("half", [HALF_HEADERS, HALF_UPLOAD])
-def test_those_who_stop_in_the_middle_are_let_go(base: str, half: bytes) -> None:
-    # Given as many of them as there are threads,
+def test_incomplete_requests_time_out(base: str, half: bytes) -> None:
+    # Given as many stuck clients as threads,
     with contextlib.ExitStack() as stack:
         stuck = [stack.enter_context(connect(base, half)) for _ in range(2)]
         started = time.monotonic()
 
-        # when somebody else asks, then they are answered,
+        # when another client sends a request, then it is served,
         with urllib3.PoolManager(retries=False, timeout=10) as http:
             assert http.request("GET", f"{base}/v1/jobs").status == 200
         assert time.monotonic() - started < 5
 
-        # and the others are told that their request was broken off, if anything.
+        # and the stuck clients get a 400 or a closed connection.
         assert {connection.recv(12) for connection in stuck} <= {b"", b"HTTP/1.1 400"}
 
 
-def test_an_answer_that_takes_longer_than_a_request_may_is_sent(base: str) -> None:
+def test_a_response_may_take_longer_than_the_read_timeout(base: str) -> None:
     with urllib3.PoolManager(retries=False, timeout=10) as http:
         made = http.request("POST", f"{base}/v1/jobs", json={"url": "https://shop.example/a.jpg"}).json()
         waited = http.request("GET", f"{base}/v1/jobs/{made['id']}?wait=3")

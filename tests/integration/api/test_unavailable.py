@@ -1,4 +1,4 @@
-"""What happens when something we depend on is down, and what the probes say of it."""
+"""Behavior and health probes while a dependency is down."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Serve = Callable[[Settings], FlaskClient]
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Makes applications with broken settings and closes them afterwards."""
+    """Creates applications with the given settings and closes them afterwards."""
     apps = []
 
     def make(settings: Settings) -> FlaskClient:
@@ -41,20 +41,20 @@ def changed(settings: Settings, group: str, **values: Any) -> Settings:
     return settings.model_copy(update={group: getattr(settings, group).model_copy(update=values)})
 
 
-def test_without_redis_jobs_are_accepted_all_the_same(serve: Serve, settings: Settings, sessions: Sessions) -> None:
+def test_without_redis_jobs_are_still_accepted(serve: Serve, settings: Settings, sessions: Sessions) -> None:
     client = serve(changed(settings, "queue", url=SecretStr(f"redis://{NOBODY}/0")))
 
     response = client.post("/v1/jobs", json={"url": URL})
 
     assert response.status_code == 202
-    # The sweeper finds it by this.
+    # This is how the sweeper finds the job.
     assert read_job(sessions, uuid.UUID(response.get_json()["id"])).published_at is None
     ready = client.get("/readyz")
     assert (ready.status_code, ready.get_json()["status"]) == (200, "degraded")
     assert ready.get_json()["parts"]["redis"] == "down"
 
 
-def test_without_postgres_callers_are_told_to_come_again(serve: Serve, settings: Settings) -> None:
+def test_without_postgres_requests_get_503_with_retry_after(serve: Serve, settings: Settings) -> None:
     client = serve(changed(settings, "database", url=SecretStr(f"postgresql://{NOBODY}/enrich")))
 
     answers = [
@@ -75,7 +75,7 @@ def test_without_postgres_callers_are_told_to_come_again(serve: Serve, settings:
     assert client.get("/healthz").status_code == 200
 
 
-def test_without_storage_uploads_are_refused_and_addresses_are_not(
+def test_without_storage_uploads_are_rejected_but_urls_are_accepted(
     serve: Serve, settings: Settings, sessions: Sessions
 ) -> None:
     settings.storage.folder.parent.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ def test_without_storage_uploads_are_refused_and_addresses_are_not(
     assert assert_problem(client.get("/readyz"), 503, "not_ready")["parts"]["storage"] == "down"
 
 
-def test_ready_when_all_is_there(client: FlaskClient) -> None:
+def test_ready_when_all_dependencies_are_up(client: FlaskClient) -> None:
     response = client.get("/readyz")
 
     assert response.status_code == 200

@@ -1,4 +1,4 @@
-"""Reading `Prefer: wait=N`, after RFC 7240."""
+"""Parsing `Prefer: wait=N`, see RFC 7240."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ from api.request_parsing import wait_preference
         ("wait=99999999999", None),
     ],
 )
-def test_what_can_be_read_is_taken_and_the_rest_ignored(prefer: str | None, seconds: int | None) -> None:
+def test_wait_preferences_are_parsed_and_malformed_ones_ignored(prefer: str | None, seconds: int | None) -> None:
     assert wait_preference(prefer) == seconds

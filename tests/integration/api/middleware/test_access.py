@@ -1,4 +1,4 @@
-"""Keys at the door: scopes, revocation, limits, and a Redis that is not there."""
+"""API keys: scopes, revocation, rate limits, and the limit of queued jobs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Serve = Callable[..., FlaskClient]
 
 @pytest.fixture
 def serve(settings: Settings) -> Iterator[Serve]:
-    """Makes applications that ask for keys, with other settings of the API if given."""
+    """Creates applications that require keys, with optional changes of the API's settings."""
     apps = []
 
     def make(redis_url: str | None = None, **api: Any) -> FlaskClient:
@@ -42,11 +42,11 @@ def serve(settings: Settings) -> Iterator[Serve]:
 
 
 @pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Basic YTpi", "enrich_0_0", "Token a"])
-def test_a_header_without_a_key_is_no_key(serve: Serve, header: str) -> None:
+def test_a_header_without_a_key_is_rejected(serve: Serve, header: str) -> None:
     assert_problem(serve().get("/v1/jobs", headers={"Authorization": header}), 401, "key_required")
 
 
-def test_pages_probes_and_their_files_want_no_key_and_unknown_addresses_are_unknown(serve: Serve) -> None:
+def test_pages_assets_and_probes_require_no_key_and_unknown_routes_are_404(serve: Serve) -> None:
     client = serve()
     for path in ("/", "/docs", "/docs/errors", "/openapi.json", "/assets/page.js", "/healthz", "/readyz"):
         response = client.get(path)
@@ -73,7 +73,7 @@ def test_scopes(serve: Serve, sessions: Sessions) -> None:
     assert client.get(path, headers=reading).get_json()["status"] == "queued"
 
 
-def test_a_route_may_want_admin(serve: Serve, sessions: Sessions) -> None:
+def test_a_route_may_require_admin(serve: Serve, sessions: Sessions) -> None:
     client = serve()
 
     @client.application.get("/v1/secret")
@@ -87,7 +87,7 @@ def test_a_route_may_want_admin(serve: Serve, sessions: Sessions) -> None:
     assert client.post("/v1/jobs", json={"url": URL}, headers=ruling).status_code == 202
 
 
-def test_a_revoked_key_is_refused_from_the_next_request_on(serve: Serve, sessions: Sessions) -> None:
+def test_a_revoked_key_is_rejected_from_the_next_request(serve: Serve, sessions: Sessions) -> None:
     client, key = serve(), make_key(sessions)
     assert client.get("/v1/jobs", headers=bearer(key)).status_code == 200
     assert row(sessions, key).last_used_at
@@ -100,7 +100,7 @@ def test_a_revoked_key_is_refused_from_the_next_request_on(serve: Serve, session
     assert 'error="invalid_token"' in refused.headers["WWW-Authenticate"]
 
 
-def test_too_many_requests_of_one_key_are_put_off_and_other_keys_are_not(serve: Serve, sessions: Sessions) -> None:
+def test_the_rate_limit_applies_to_each_key_separately(serve: Serve, sessions: Sessions) -> None:
     client = serve(rate_per_s=2, rate_burst=3)
     hasty, calm = (bearer(make_key(sessions)) for _ in range(2))
 
@@ -125,9 +125,7 @@ def test_processes_share_the_bucket(serve: Serve, sessions: Sessions) -> None:
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "192.0.2.1:6379"])
-def test_without_redis_nobody_is_limited_and_nobody_waits_for_it(
-    serve: Serve, sessions: Sessions, address: str
-) -> None:
+def test_the_rate_limit_fails_open_without_redis(serve: Serve, sessions: Sessions, address: str) -> None:
     client = serve(redis_url=f"redis://{address}/0", rate_per_s=0.1, rate_burst=1)
     headers = bearer(make_key(sessions))
 
@@ -154,7 +152,7 @@ def test_queued_jobs_have_a_cap_per_owner(serve: Serve, sessions: Sessions, sett
     repeat = mine | {"Idempotency-Key": "once"}
     assert client.post("/v1/jobs", json={"url": URL}, headers=repeat).status_code == 429
 
-    # Room again at once when one has ended.
+    # A canceled job frees its place immediately.
     client.post(f"{made[0].headers['Location']}/cancel", headers=mine)
     assert client.post("/v1/jobs", json={"url": URL}, headers=repeat).status_code == 202
     assert client.post("/v1/jobs", json={"url": URL}, headers=mine).status_code == 429

@@ -1,6 +1,6 @@
-"""Every operation of the OpenAPI document, tried without a key and with somebody else's: nothing of the owner's shows.
+"""Calls every operation of the OpenAPI document without a key and with another owner's key: no data may be exposed.
 
-The operations come from the document itself. One that is new fails here until it is said how it is to be tried.
+The operations come from the document itself, so a new operation fails here until its probe is added.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ OWNER, OTHER = "shop-a", "shop-b"
 METHODS = {"get", "post", "put", "patch", "delete"}
 
 PUBLIC = {"GET /healthz", "GET /readyz"}
-"""Probes have no key."""
+"""Health probes have no key."""
 
 SHARED = {"GET /v1/taxonomy", "GET /v1/model"}
-"""Want a key and tell every owner the same: what the model knows belongs to nobody."""
+"""Operations that require a key but return the same to every owner."""
 
 Probe = Callable[[FlaskClient, dict[str, str]], None]
 
@@ -43,8 +43,8 @@ def lists_nothing(client: FlaskClient, headers: dict[str, str]) -> None:
     assert client.get("/v1/jobs?external_id=sku-1", headers=headers).get_json()["jobs"] == []
 
 
-def makes_a_job_of_ones_own(client: FlaskClient, headers: dict[str, str]) -> None:
-    # The same name and the same Idempotency-Key as the owner's job: neither leads to it.
+def creates_an_own_job(client: FlaskClient, headers: dict[str, str]) -> None:
+    # Neither the owner's external id nor its Idempotency-Key leads to the owner's job.
     body = {"url": "https://shop.example/shirt.jpg", "external_id": "sku-1"}
     response = client.post("/v1/jobs", json=body, headers={**headers, "Idempotency-Key": "order-1"})
     assert response.status_code == 202
@@ -60,36 +60,36 @@ def lists_no_delivery(client: FlaskClient, headers: dict[str, str]) -> None:
     assert client.get("/v1/webhook-deliveries", headers=headers).get_json()["deliveries"] == []
 
 
-def makes_an_endpoint_of_ones_own(client: FlaskClient, headers: dict[str, str]) -> None:
+def creates_an_own_endpoint(client: FlaskClient, headers: dict[str, str]) -> None:
     response = client.post("/v1/webhook-endpoints", json={"url": "http://127.0.0.1:9/"}, headers=headers)
     assert response.status_code == 201
 
 
-def has_a_secret_of_ones_own(client: FlaskClient, headers: dict[str, str]) -> None:
+def has_an_own_secret(client: FlaskClient, headers: dict[str, str]) -> None:
     document = client.get("/v1/webhook-secret", headers=headers).get_json()
     assert document["secret"].startswith("whsec_")
 
 
-def replaces_ones_own_secret(client: FlaskClient, headers: dict[str, str]) -> None:
+def rotates_its_own_secret(client: FlaskClient, headers: dict[str, str]) -> None:
     before = client.get("/v1/webhook-secret", headers=headers).get_json()["secret"]
     assert client.post("/v1/webhook-secret/rotate", headers=headers).get_json()["previous_secret"] == before
 
 
 COLLECTIONS: dict[str, Probe] = {
     "GET /v1/jobs": lists_nothing,
-    "POST /v1/jobs": makes_a_job_of_ones_own,
+    "POST /v1/jobs": creates_an_own_job,
     "GET /v1/webhook-endpoints": lists_no_endpoint,
-    "POST /v1/webhook-endpoints": makes_an_endpoint_of_ones_own,
+    "POST /v1/webhook-endpoints": creates_an_own_endpoint,
     "GET /v1/webhook-deliveries": lists_no_delivery,
-    "GET /v1/webhook-secret": has_a_secret_of_ones_own,
-    "POST /v1/webhook-secret/rotate": replaces_ones_own_secret,
+    "GET /v1/webhook-secret": has_an_own_secret,
+    "POST /v1/webhook-secret/rotate": rotates_its_own_secret,
 }
-"""How operations without an id in their path are tried."""
+"""Probes of the operations without an id in their path."""
 
 
 @pytest.fixture
 def app(settings: Settings) -> Iterator[APIFlask]:
-    """The application as in production: it asks for keys."""
+    """An application that requires keys, as in production."""
     api = settings.api.model_copy(update={"require_key": True})
     app = create_app(settings.model_copy(update={"api": api}))
     yield app
@@ -98,7 +98,7 @@ def app(settings: Settings) -> Iterator[APIFlask]:
 
 @pytest.fixture
 def owned(sessions: Sessions, publisher: Publisher) -> dict[str, str]:
-    """By name of a path's parameter: the id of something that belongs to OWNER."""
+    """Ids of objects that belong to OWNER, by path parameter."""
     job = new_job(sessions, publisher, owner_id=OWNER, external_id="sku-1", idempotency_key="order-1")
     with sessions.begin() as session:
         endpoint = endpoints.create(session, OWNER, url="https://shop.example/hook", limit=9)
@@ -126,7 +126,7 @@ def bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
-def test_every_operation_but_the_probes_wants_a_key(client: FlaskClient, owned: dict[str, str]) -> None:
+def test_every_operation_but_the_probes_requires_a_key(client: FlaskClient, owned: dict[str, str]) -> None:
     named = operations(client)
     assert named.keys() >= PUBLIC
     for name in sorted(named.keys() - PUBLIC):
@@ -138,24 +138,24 @@ def test_every_operation_but_the_probes_wants_a_key(client: FlaskClient, owned: 
         assert ask(client, name, owned, {}).status_code == 200
 
 
-def test_the_document_says_where_a_key_is_wanted(client: FlaskClient) -> None:
+def test_the_document_marks_operations_that_require_a_key(client: FlaskClient) -> None:
     open_ones = {name for name, operation in operations(client).items() if not operation.get("security")}
     assert open_ones == PUBLIC
 
 
-def test_to_another_owner_nothing_is_there(
+def test_another_owner_sees_nothing(
     client: FlaskClient, sessions: Sessions, owned: dict[str, str], publisher: Publisher
 ) -> None:
     headers = bearer(make_key(sessions, owner_id=OTHER))
-    # In this order what is read is tried before what makes something of one's own.
+    # Sorted, so that GET operations run before POST operations create objects of the other owner.
     for name in sorted(operations(client).keys() - PUBLIC - SHARED):
         if "{" not in name:
             COLLECTIONS[name](client, headers)
             continue
         theirs, nobodys = (ask(client, name, ids, headers) for ids in (owned, dict.fromkeys(owned, str(uuid.uuid4()))))
-        # Word for word what is said of an id that does not exist: not even that is told.
+        # The response must equal that for an unknown id, so that it does not even reveal the object's existence.
         assert theirs.status_code == 404, name
-        assert told(theirs) == told(nobodys), name
+        assert content(theirs) == content(nobodys), name
     job = read_job(sessions, uuid.UUID(owned["job_id"]))
     assert (job.owner_id, job.status) == (OWNER, "queued")
     with sessions() as session:
@@ -163,22 +163,20 @@ def test_to_another_owner_nothing_is_there(
     assert endpoint.is_enabled
 
 
-def told(response: TestResponse) -> dict[str, Any]:
+def content(response: TestResponse) -> dict[str, Any]:
     document: dict[str, Any] = response.get_json(force=True)
     return {key: value for key, value in document.items() if key not in ("instance", "request_id")}
 
 
-def test_the_owner_sees_and_cancels_what_the_other_could_not(
-    client: FlaskClient, sessions: Sessions, owned: dict[str, str]
-) -> None:
-    # Two keys of one owner see the same.
+def test_all_keys_of_the_owner_have_access(client: FlaskClient, sessions: Sessions, owned: dict[str, str]) -> None:
+    # Two keys of one owner have the same access.
     first, second = (bearer(make_key(sessions, owner_id=OWNER)) for _ in range(2))
     assert [job["id"] for job in client.get("/v1/jobs", headers=first).get_json()["jobs"]] == [owned["job_id"]]
     canceled = client.post(f"/v1/jobs/{owned['job_id']}/cancel", headers=second)
     assert (canceled.status_code, canceled.get_json()["status"]) == (200, "canceled")
 
 
-def test_a_cursor_of_another_owner_leads_to_ones_own_jobs(
+def test_a_cursor_of_another_owner_lists_the_callers_own_jobs(
     client: FlaskClient, sessions: Sessions, publisher: Publisher
 ) -> None:
     mine = new_job(sessions, publisher, owner_id=OTHER)

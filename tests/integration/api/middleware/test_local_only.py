@@ -1,4 +1,4 @@
-"""Without keys: this machine's own requests are served, and what a foreign page, name or proxy sends is refused."""
+"""Without API keys, local requests are accepted; those of foreign pages, host names and proxies are rejected."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PAGE = {"Host": "localhost:8000", "Sec-Fetch-Site": "same-origin", "Origin": "ht
 
 
 @pytest.mark.parametrize("host", LOCAL_HOSTS)
-def test_programs_and_our_own_page_on_this_machine_are_served(client: FlaskClient, host: str) -> None:
+def test_local_programs_and_our_own_page_are_accepted(client: FlaskClient, host: str) -> None:
     origin = {"Origin": f"http://{host.lower()}", "Sec-Fetch-Site": "same-origin"}
     for more in ({}, origin, {"Sec-Fetch-Site": "none"}):
         headers = {"Host": host, **more}
@@ -30,7 +30,7 @@ def test_programs_and_our_own_page_on_this_machine_are_served(client: FlaskClien
 
 
 @pytest.mark.parametrize("host", FOREIGN_HOSTS)
-def test_a_name_that_somebody_points_at_this_machine_is_refused(client: FlaskClient, host: str) -> None:
+def test_foreign_host_names_are_rejected(client: FlaskClient, host: str) -> None:
     for path in ("/v1/jobs", "/", "/openapi.json", "/readyz"):
         assert_problem(client.get(path, headers={"Host": host}), 403, "not_local")
     assert_problem(client.post("/v1/jobs", json={"url": URL}, headers={"Host": host}), 403, "not_local")
@@ -52,9 +52,9 @@ def test_a_name_that_somebody_points_at_this_machine_is_refused(client: FlaskCli
         {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"},
     ],
 )
-def test_another_page_in_the_users_browser_is_refused(client: FlaskClient, headers: dict[str, str]) -> None:
+def test_pages_of_other_origins_are_rejected(client: FlaskClient, headers: dict[str, str]) -> None:
     headers = {"Host": "localhost:8000", **headers}
-    # As a plain form would send it, which asks no leave first.
+    # As sent by a plain form, which needs no CORS preflight.
     form = {"url": URL}
     for response in (
         client.post("/v1/jobs", json={"url": URL}, headers=headers),
@@ -65,7 +65,7 @@ def test_another_page_in_the_users_browser_is_refused(client: FlaskClient, heade
         assert not [name for name in response.headers.keys() if name.startswith("Access-Control")]  # noqa: SIM118
 
 
-def test_a_link_may_lead_to_the_page_and_to_nothing_else(client: FlaskClient) -> None:
+def test_other_sites_may_link_to_pages_only(client: FlaskClient) -> None:
     link = {"Host": "localhost:8000", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
     for path in ("/", "/docs", "/docs/errors"):
         response = client.get(path, headers=link)
@@ -78,7 +78,7 @@ def test_a_link_may_lead_to_the_page_and_to_nothing_else(client: FlaskClient) ->
     "name",
     ["Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "x-real-ip", "Via", "CF-Connecting-IP"],
 )
-def test_what_comes_through_a_proxy_is_refused(client: FlaskClient, name: str) -> None:
+def test_forwarded_requests_are_rejected(client: FlaskClient, name: str) -> None:
     for value in ("127.0.0.1", ""):
         assert_problem(client.get("/v1/jobs", headers={name: value}), 403, "not_local")
 

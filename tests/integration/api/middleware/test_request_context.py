@@ -1,4 +1,4 @@
-"""What every answer carries: a request id, headers for browsers, and problem documents for whatever goes wrong."""
+"""Request ids, security headers, and problem documents for all errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PATHS = ["/", "/docs", "/docs/errors", "/openapi.json", "/healthz", "/v1/jobs", 
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_every_answer_has_an_id_and_protects_browsers(client: FlaskClient, path: str) -> None:
+def test_every_response_has_a_request_id_and_security_headers(client: FlaskClient, path: str) -> None:
     response = client.get(path)
     response.close()
 
@@ -24,7 +24,7 @@ def test_every_answer_has_an_id_and_protects_browsers(client: FlaskClient, path:
     assert "http" not in policy
 
 
-def test_a_plain_request_id_of_the_caller_is_kept(client: FlaskClient) -> None:
+def test_a_valid_request_id_of_the_caller_is_kept(client: FlaskClient) -> None:
     assert client.get("/healthz", headers={"X-Request-Id": "abc-1"}).headers["X-Request-Id"] == "abc-1"
     assert client.get("/healthz", headers={"X-Request-Id": "a b"}).headers["X-Request-Id"] != "a b"
 
@@ -36,7 +36,7 @@ def test_unknown_routes_and_methods(client: FlaskClient) -> None:
     assert "POST" in response.headers["Allow"]
 
 
-def test_an_unexpected_error_shows_nothing_of_itself(app: APIFlask) -> None:
+def test_an_unexpected_error_exposes_no_details(app: APIFlask) -> None:
     @app.get("/broken")
     def broken() -> str:
         raise RuntimeError("the password is hush")

@@ -1,4 +1,4 @@
-"""The real API process with keys, used as a careless caller would: its log holds no secret."""
+"""The log of a real API process contains no secrets, even if callers put them in the wrong place."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.processes import environment, running, stop, wait_for_api
 
 
 def raw(port: int, *lines: str) -> str:
-    """The status line that answers an HTTP request written by hand."""
+    """Sends a raw HTTP request and returns the status line."""
     with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
         connection.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode())
         with connection.makefile("rb") as answer:
@@ -40,7 +40,7 @@ def test_secrets_are_never_in_the_log(settings: Settings, sessions: Sessions, tm
         assert http.request("POST", f"{base}/v1/jobs", json={"url": address + "\0"}, headers=bearer(key)).status == 422
         assert http.request("GET", f"{base}/v1/jobs?api_key={key}", headers=bearer(key)).status == 422
         assert http.request("GET", f"{base}/v1/jobs?token=hush", headers=bearer(key[:-1])).status == 401
-        # A key where it does not belong.
+        # A key in the wrong place.
         assert http.request("GET", f"{base}/v1/jobs/{key}", headers=bearer(key)).status == 404
         assert http.request("GET", f"{base}/{key}", headers={"X-Request-Id": key[:60]}).status == 404
         submitted = subprocess.run(
@@ -55,13 +55,13 @@ def test_secrets_are_never_in_the_log(settings: Settings, sessions: Sessions, tm
 
     text = log.read_text()
     assert "hush" not in text
-    # No part of the secret that would help to guess the rest.
+    # Not even a part of the secret that would help to guess the rest.
     assert secret[:24] not in text
     assert secret[-24:] not in text
     assert {event.get("key_id") for event in events(log, "request_served")} >= {key.split("_")[1]}
 
 
-def test_without_keys_over_the_wire(settings: Settings, tmp_path: Path) -> None:
+def test_requests_without_keys_over_a_socket(settings: Settings, tmp_path: Path) -> None:
     settings, base = at_port(settings)
     port = settings.api.port
     with running(settings, "api", log=tmp_path / "api.log"):
@@ -73,7 +73,7 @@ def test_without_keys_over_the_wire(settings: Settings, tmp_path: Path) -> None:
         assert " 403 " in raw(port, ask, "Host: localhost", "X-Forwarded-For: 127.0.0.1")
         assert " 403 " in raw(port, ask, "Host: localhost", "X-Forwarded-Proto: https")
         assert " 403 " in raw(port, ask, "Host: localhost", "Origin: http://shop.example")
-        # Two Hosts, none, and one in the request line: whatever the server makes of them, it answers no data.
+        # Two Host headers, none, and one in the request line: however the server interprets them, it returns no data.
         for lines in (
             [ask, "Host: localhost", "Host: shop.example"],
             [ask, "Host: shop.example", "Host: localhost"],

@@ -1,4 +1,4 @@
-"""POST /v1/jobs: what is taken, what is refused and how, and that a request sent twice makes one job."""
+"""POST /v1/jobs: accepted and rejected requests, and idempotency."""
 
 from __future__ import annotations
 
@@ -36,9 +36,7 @@ def assert_problem(response: TestResponse, status: int, code: str) -> dict[str, 
     return problem
 
 
-def test_an_address_is_accepted_recorded_and_published(
-    client: FlaskClient, sessions: Sessions, publisher: Publisher
-) -> None:
+def test_a_url_is_accepted_stored_and_published(client: FlaskClient, sessions: Sessions, publisher: Publisher) -> None:
     response = client.post("/v1/jobs", json={"url": URL, "external_id": "sku-1"})
 
     assert response.status_code == 202
@@ -60,9 +58,7 @@ def test_the_bulk_lane_has_its_own_queue(client: FlaskClient, publisher: Publish
     assert publisher.inspect(Lane.INTERACTIVE).length == 0
 
 
-def test_an_upload_is_stored_and_then_a_job_like_others(
-    client: FlaskClient, sessions: Sessions, settings: Settings
-) -> None:
+def test_an_upload_is_stored_and_becomes_a_job(client: FlaskClient, sessions: Sessions, settings: Settings) -> None:
     response = upload(client, external_id="sku-2", lane="bulk")
 
     assert response.status_code == 202
@@ -71,7 +67,7 @@ def test_an_upload_is_stored_and_then_a_job_like_others(
     assert open_storage(settings).get(job.address, 1000) == PICTURE
 
 
-def test_a_presigned_query_string_is_kept_for_the_worker_and_never_shown(
+def test_a_presigned_query_string_is_stored_but_never_exposed(
     client: FlaskClient, sessions: Sessions, capfd: pytest.CaptureFixture[str]
 ) -> None:
     response = client.post("/v1/jobs", json={"url": f"{URL}?X-Amz-Signature=hush"})
@@ -83,7 +79,7 @@ def test_a_presigned_query_string_is_kept_for_the_worker_and_never_shown(
     assert job.address == f"{URL}?X-Amz-Signature=hush"
 
 
-def test_a_refused_address_does_not_echo_its_secret(client: FlaskClient) -> None:
+def test_a_rejected_url_does_not_echo_its_secret(client: FlaskClient) -> None:
     for url in ("ftp://shop.example/a.jpg?sig=hush", "https://user:hush@shop.example/a.jpg", "hush"):
         assert "hush" not in client.post("/v1/jobs", json={"url": url}).text
 
@@ -101,7 +97,7 @@ def test_a_refused_address_does_not_echo_its_secret(client: FlaskClient) -> None
         "s3://a",
     ],
 )
-def test_an_address_that_cannot_be_asked_is_refused(client: FlaskClient, url: str) -> None:
+def test_an_invalid_url_is_rejected(client: FlaskClient, url: str) -> None:
     assert_problem(client.post("/v1/jobs", json={"url": url}), 422, "invalid_address")
     assert client.get("/v1/jobs").get_json()["jobs"] == []
 
@@ -120,7 +116,7 @@ def test_an_address_that_cannot_be_asked_is_refused(client: FlaskClient, url: st
         ([], "body"),
     ],
 )
-def test_a_wrong_field_is_named(client: FlaskClient, body: Any, field: str) -> None:
+def test_an_invalid_field_is_named(client: FlaskClient, body: Any, field: str) -> None:
     problem = assert_problem(client.post("/v1/jobs", json=body), 422, "invalid_request")
 
     assert [error["field"] for error in problem["errors"]] == [field]
@@ -128,20 +124,20 @@ def test_a_wrong_field_is_named(client: FlaskClient, body: Any, field: str) -> N
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'{"url": "\\ud800"}', b"[" * 10_000])
-def test_what_is_no_json_is_refused(client: FlaskClient, body: bytes) -> None:
+def test_malformed_json_is_rejected(client: FlaskClient, body: bytes) -> None:
     response = client.post("/v1/jobs", data=body, content_type="application/json")
 
     assert_problem(response, 400, "malformed_json")
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "image/jpeg", ""])
-def test_other_content_types_are_refused(client: FlaskClient, content_type: str) -> None:
+def test_unsupported_content_types_are_rejected(client: FlaskClient, content_type: str) -> None:
     response = client.post("/v1/jobs", data=b"url=x", content_type=content_type)
 
     assert_problem(response, 415, "unsupported_content_type")
 
 
-def test_exactly_one_file_with_something_in_it(client: FlaskClient) -> None:
+def test_exactly_one_nonempty_file_is_required(client: FlaskClient) -> None:
     two = {"file": [(io.BytesIO(b"a"), "a.jpg"), (io.BytesIO(b"b"), "b.jpg")]}
     other = {"picture": (io.BytesIO(b"a"), "a.jpg")}
 
@@ -153,7 +149,7 @@ def test_exactly_one_file_with_something_in_it(client: FlaskClient) -> None:
     assert_problem(upload(client, lane="fast"), 422, "invalid_request")
 
 
-def test_an_idempotency_key_makes_one_job_of_two_requests(client: FlaskClient, publisher: Publisher) -> None:
+def test_an_idempotency_key_prevents_a_second_job(client: FlaskClient, publisher: Publisher) -> None:
     headers = {"Idempotency-Key": "order-1"}
 
     first = client.post("/v1/jobs", json={"url": URL}, headers=headers)
@@ -166,13 +162,13 @@ def test_an_idempotency_key_makes_one_job_of_two_requests(client: FlaskClient, p
     assert publisher.inspect(Lane.INTERACTIVE).length == 1
 
 
-def test_an_upload_sent_twice_is_one_job(client: FlaskClient) -> None:
+def test_an_idempotency_key_also_applies_to_uploads(client: FlaskClient) -> None:
     first, second = (upload(client, headers={"Idempotency-Key": "order-2"}) for _ in range(2))
 
     assert first.get_json()["id"] == second.get_json()["id"]
 
 
-def test_an_idempotency_key_with_another_request_is_refused(client: FlaskClient) -> None:
+def test_an_idempotency_key_with_a_different_request_is_rejected(client: FlaskClient) -> None:
     headers = {"Idempotency-Key": "order-1"}
     client.post("/v1/jobs", json={"url": URL}, headers=headers)
 
@@ -181,7 +177,7 @@ def test_an_idempotency_key_with_another_request_is_refused(client: FlaskClient)
     assert_problem(response, 422, "idempotency_key_reused")
 
 
-def test_an_overlong_idempotency_key_is_refused(client: FlaskClient) -> None:
+def test_an_overlong_idempotency_key_is_rejected(client: FlaskClient) -> None:
     response = client.post("/v1/jobs", json={"url": URL}, headers={"Idempotency-Key": "a" * 201})
 
     problem = assert_problem(response, 422, "invalid_request")

@@ -1,4 +1,4 @@
-"""Waiting for the end of a job: told at once, within the limit, by half of the threads, without a connection."""
+"""Long polls: immediate wake-up, time limits, at most half of the threads, and no connection held."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ URL = "https://shop.example/shirt.jpg"
 
 
 def until(is_so: Callable[[], bool]) -> None:
-    """Looks until it is so; fails after five seconds."""
+    """Polls until the condition holds; fails after five seconds."""
     deadline = time.monotonic() + 5
     while not is_so():
-        assert time.monotonic() < deadline, "it never came to be"
+        assert time.monotonic() < deadline, "the condition did not become true"
         time.sleep(0.01)
 
 
@@ -38,7 +38,7 @@ def waiting_threads(app: APIFlask) -> int:
 
 
 def finish(sessions: Sessions, job_id: str | uuid.UUID) -> float:
-    """Plays a worker; returns when the answer was written."""
+    """Finishes the job as a worker would. Returns the time of the write."""
     claim = claim_job(sessions, uuid.UUID(str(job_id)))
     assert claim
     assert finish_job(sessions, claim)
@@ -54,7 +54,7 @@ def in_background(app: APIFlask, path: str) -> Iterator[Future[tuple[TestRespons
         yield pool.submit(ask)
 
 
-def test_the_end_of_a_job_wakes_who_waits_for_it(app: APIFlask, sessions: Sessions, publisher: Publisher) -> None:
+def test_finishing_a_job_wakes_long_polls(app: APIFlask, sessions: Sessions, publisher: Publisher) -> None:
     job = new_job(sessions, publisher)
 
     with in_background(app, f"/v1/jobs/{job.id}?wait=20") as asked:
@@ -67,7 +67,9 @@ def test_the_end_of_a_job_wakes_who_waits_for_it(app: APIFlask, sessions: Sessio
     assert answered_at - finished_at < 0.5
 
 
-def test_canceling_wakes_too(app: APIFlask, client: FlaskClient, sessions: Sessions, publisher: Publisher) -> None:
+def test_canceling_a_job_wakes_long_polls(
+    app: APIFlask, client: FlaskClient, sessions: Sessions, publisher: Publisher
+) -> None:
     job = new_job(sessions, publisher)
 
     with in_background(app, f"/v1/jobs/{job.id}?wait=20") as asked:
@@ -95,7 +97,7 @@ def test_prefer_wait_answers_200_with_the_result(app: APIFlask, sessions: Sessio
     assert response.get_json()["metadata"]["gender"] == "Men"
 
 
-def test_a_replayed_request_that_prefers_to_wait_gets_the_ended_job(client: FlaskClient, sessions: Sessions) -> None:
+def test_a_repeated_request_with_prefer_wait_gets_the_finished_job(client: FlaskClient, sessions: Sessions) -> None:
     headers = {"Idempotency-Key": "order-1", "Prefer": "wait=5"}
     first = client.post("/v1/jobs", json={"url": URL}, headers={"Idempotency-Key": "order-1"})
     finish(sessions, first.get_json()["id"])
@@ -106,7 +108,7 @@ def test_a_replayed_request_that_prefers_to_wait_gets_the_ended_job(client: Flas
     assert second.headers["Idempotency-Replayed"] == "true"
 
 
-def test_a_wait_that_passes_answers_the_state_of_then(client: FlaskClient) -> None:
+def test_a_wait_that_times_out_returns_the_current_state(client: FlaskClient) -> None:
     started = time.monotonic()
 
     response = client.post("/v1/jobs", json={"url": URL}, headers={"Prefer": "wait=1"})
@@ -118,15 +120,13 @@ def test_a_wait_that_passes_answers_the_state_of_then(client: FlaskClient) -> No
 
 @pytest.fixture
 def narrow(settings: Settings) -> Iterator[APIFlask]:
-    """A service of four threads, so two may wait, for at most three seconds."""
+    """A service with four threads, so two may wait, for up to three seconds."""
     app = create_app(settings.model_copy(update={"api": ApiSettings(require_key=False, threads=4, max_wait_s=3)}))
     yield app
     services_of(app).close()
 
 
-def test_half_of_the_threads_wait_and_the_others_answer_at_once(
-    narrow: APIFlask, sessions: Sessions, publisher: Publisher
-) -> None:
+def test_at_most_half_of_the_threads_wait(narrow: APIFlask, sessions: Sessions, publisher: Publisher) -> None:
     job = new_job(sessions, publisher)
     path = f"/v1/jobs/{job.id}?wait=20"
 
@@ -144,12 +144,12 @@ def test_half_of_the_threads_wait_and_the_others_answer_at_once(
     assert post.status_code == 202
     assert "Preference-Applied" not in post.headers
     assert [answer.get_json()["status"] for answer in answers] == ["succeeded", "succeeded"]
-    # The room is free again.
+    # The slots are free again.
     assert waiting_threads(narrow) == 0
     assert narrow.test_client().get(path).get_json()["status"] == "succeeded"
 
 
-def test_long_waits_are_cut(narrow: APIFlask, sessions: Sessions, publisher: Publisher) -> None:
+def test_waits_are_capped(narrow: APIFlask, sessions: Sessions, publisher: Publisher) -> None:
     job = new_job(sessions, publisher)
     started = time.monotonic()
 
@@ -159,7 +159,7 @@ def test_long_waits_are_cut(narrow: APIFlask, sessions: Sessions, publisher: Pub
     assert 3 <= time.monotonic() - started < 6
 
 
-def test_no_connection_is_held_while_waiting(app: APIFlask, sessions: Sessions, publisher: Publisher) -> None:
+def test_no_database_connection_is_held_while_waiting(app: APIFlask, sessions: Sessions, publisher: Publisher) -> None:
     job = new_job(sessions, publisher)
 
     with in_background(app, f"/v1/jobs/{job.id}?wait=20") as asked:
@@ -169,7 +169,7 @@ def test_no_connection_is_held_while_waiting(app: APIFlask, sessions: Sessions, 
         asked.result()
 
 
-def test_a_lost_listener_comes_back_and_nobody_misses_anything(
+def test_a_lost_listener_reconnects_without_missing_a_job(
     app: APIFlask, settings: Settings, sessions: Sessions, publisher: Publisher
 ) -> None:
     job = new_job(sessions, publisher)
@@ -188,7 +188,7 @@ def test_a_lost_listener_comes_back_and_nobody_misses_anything(
     assert answered_at - finished_at < 3
 
 
-def test_closing_lets_the_waiting_go(app: APIFlask, sessions: Sessions, publisher: Publisher) -> None:
+def test_closing_ends_long_polls(app: APIFlask, sessions: Sessions, publisher: Publisher) -> None:
     job = new_job(sessions, publisher)
 
     with in_background(app, f"/v1/jobs/{job.id}?wait=20") as asked:
@@ -199,7 +199,7 @@ def test_closing_lets_the_waiting_go(app: APIFlask, sessions: Sessions, publishe
     assert response.get_json()["status"] == "queued"
 
 
-def test_nobody_listens_before_somebody_waits(client: FlaskClient) -> None:
+def test_the_listener_starts_on_the_first_wait(client: FlaskClient) -> None:
     client.post("/v1/jobs", json={"url": URL})
 
     assert "listener" not in {thread.name for thread in threading.enumerate()}

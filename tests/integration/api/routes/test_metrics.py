@@ -1,4 +1,4 @@
-"""The API's metrics, scraped from a real process; and that nothing of a caller's becomes a label."""
+"""The API's metrics, scraped from a real process. No input of callers becomes a label."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REQUESTS = "enrich_http_requests_total"
 
 @pytest.fixture
 def base(settings: Settings, tmp_path: Path) -> Iterator[str]:
-    """An API process that asks for no key."""
+    """An API process that requires no key."""
     port = free_port()
     own = settings.model_copy(update={"api": settings.api.model_copy(update={"port": port})})
     with running(own, "api", log=tmp_path / "api.log"):
@@ -47,7 +47,7 @@ def make_job(http: urllib3.PoolManager, base: str, lane: str = "interactive", **
     return response
 
 
-def test_requests_and_jobs_are_counted_by_rule(base: str, http: urllib3.PoolManager) -> None:
+def test_requests_and_jobs_are_counted_by_route(base: str, http: urllib3.PoolManager) -> None:
     for _ in range(3):
         make_job(http, base)
     make_job(http, base, "bulk")
@@ -64,7 +64,7 @@ def test_requests_and_jobs_are_counted_by_rule(base: str, http: urllib3.PoolMana
 
     assert_usual(scraped, "api")
     assert scraped.above_0("enrich_jobs_accepted_total") == {
-        ("address", "interactive"): 4,  # a repeat under its key is no new job
+        ("address", "interactive"): 4,  # a repeated Idempotency-Key creates no job
         ("address", "bulk"): 1,
         ("upload", "interactive"): 1,
     }
@@ -78,7 +78,7 @@ def test_requests_and_jobs_are_counted_by_rule(base: str, http: urllib3.PoolMana
     assert scraped.value("enrich_waiting_requests") == 0
 
 
-def test_who_waits_is_counted_while_waiting(base: str, http: urllib3.PoolManager, sessions: Sessions) -> None:
+def test_waiting_requests_are_counted(base: str, http: urllib3.PoolManager, sessions: Sessions) -> None:
     job_id = make_job(http, base).json()["id"]
     waiter = threading.Thread(target=http.request, args=("GET", f"{base}/v1/jobs/{job_id}?wait=30"))
     waiter.start()
@@ -91,9 +91,7 @@ def test_who_waits_is_counted_while_waiting(base: str, http: urllib3.PoolManager
     assert scrape(base).value("enrich_waiting_requests") == 0
 
 
-def test_jobs_that_the_queue_did_not_take_are_counted(
-    settings: Settings, tmp_path: Path, http: urllib3.PoolManager
-) -> None:
+def test_failed_publishes_are_counted(settings: Settings, tmp_path: Path, http: urllib3.PoolManager) -> None:
     port = free_port()
     queue = settings.queue.model_validate({"url": "redis://127.0.0.1:1/0"})
     api = settings.api.model_copy(update={"port": port})
@@ -105,7 +103,7 @@ def test_jobs_that_the_queue_did_not_take_are_counted(
         assert scrape(base).value("enrich_publish_failed_total") == 3
 
 
-def test_metrics_want_no_key_but_the_routes_do(settings: Settings, tmp_path: Path, http: urllib3.PoolManager) -> None:
+def test_metrics_require_no_key(settings: Settings, tmp_path: Path, http: urllib3.PoolManager) -> None:
     port = free_port()
     api = settings.api.model_copy(update={"port": port, "require_key": True})
     base = f"http://127.0.0.1:{port}"
@@ -116,7 +114,7 @@ def test_metrics_want_no_key_but_the_routes_do(settings: Settings, tmp_path: Pat
     assert scraped.value(REQUESTS, method="GET", route="/v1/jobs", status="401") == 1
 
 
-def test_every_route_is_a_rule_of_ours(client: FlaskClient) -> None:
+def test_route_labels_are_our_rules(client: FlaskClient) -> None:
     rules = {rule.rule for rule in client.application.url_map.iter_rules()} | {"unmatched"}
     for path in (
         "/",
@@ -134,6 +132,6 @@ def test_every_route_is_a_rule_of_ours(client: FlaskClient) -> None:
     assert "/assets/<path:filename>" in scraped.label(REQUESTS, "route")
 
 
-def test_without_keys_no_page_of_others_reads_them(client: FlaskClient) -> None:
+def test_without_keys_foreign_pages_cannot_read_metrics(client: FlaskClient) -> None:
     assert client.get("/metrics", headers={"Origin": "https://elsewhere.example"}).status_code == 403
     assert client.get("/metrics", headers={"Host": "elsewhere.example"}).status_code == 403

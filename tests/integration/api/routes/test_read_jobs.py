@@ -1,4 +1,4 @@
-"""Reading, listing and canceling jobs."""
+"""Getting, listing and canceling jobs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.integration.api.routes.test_create_job import assert_problem
 from tests.records import METADATA, claim_job, finish_job, new_job
 
 
-def test_a_finished_job_shows_its_answer(client: FlaskClient, sessions: Sessions, publisher: Publisher) -> None:
+def test_a_succeeded_job_has_its_result(client: FlaskClient, sessions: Sessions, publisher: Publisher) -> None:
     job = new_job(sessions, publisher)
     claim = claim_job(sessions, job.id)
     assert claim
@@ -34,7 +34,7 @@ def test_a_finished_job_shows_its_answer(client: FlaskClient, sessions: Sessions
     assert document["error"] is None
 
 
-def test_a_failed_job_shows_why(client: FlaskClient, sessions: Sessions, publisher: Publisher) -> None:
+def test_a_failed_job_has_its_error(client: FlaskClient, sessions: Sessions, publisher: Publisher) -> None:
     job = new_job(sessions, publisher)
     claim = claim_job(sessions, job.id)
     assert claim
@@ -52,12 +52,12 @@ def test_a_failed_job_shows_why(client: FlaskClient, sessions: Sessions, publish
 
 
 @pytest.mark.parametrize("job_id", ["de6dd8e0-d800-4189-887d-a21b3c395fc1", "7", "a b", "%00"])
-def test_a_job_that_is_not_there(client: FlaskClient, job_id: str) -> None:
+def test_an_unknown_job_is_404(client: FlaskClient, job_id: str) -> None:
     assert_problem(client.get(f"/v1/jobs/{job_id}"), 404, "job_not_found")
     assert_problem(client.post(f"/v1/jobs/{job_id}/cancel"), 404, "job_not_found")
 
 
-def test_another_owners_job_is_not_there(client: FlaskClient, sessions: Sessions, publisher: Publisher) -> None:
+def test_another_owners_job_is_404(client: FlaskClient, sessions: Sessions, publisher: Publisher) -> None:
     job = new_job(sessions, publisher, owner_id="somebody-else")
 
     assert_problem(client.get(f"/v1/jobs/{job.id}"), 404, "job_not_found")
@@ -66,13 +66,13 @@ def test_another_owners_job_is_not_there(client: FlaskClient, sessions: Sessions
 
 
 @pytest.mark.parametrize("wait", ["-1", "a", "1.5", ""])
-def test_a_wait_that_is_no_number(client: FlaskClient, wait: str) -> None:
+def test_an_invalid_wait_is_rejected(client: FlaskClient, wait: str) -> None:
     problem = assert_problem(client.get(f"/v1/jobs/{uuid.uuid4()}?wait={wait}"), 422, "invalid_request")
 
     assert problem["errors"][0] | {"message": ""} == {"location": "query", "field": "wait", "message": ""}
 
 
-def test_pages_hold_each_job_once_also_when_they_came_at_the_same_moment(
+def test_paging_lists_each_job_once_even_with_equal_timestamps(
     client: FlaskClient, sessions: Sessions, publisher: Publisher
 ) -> None:
     made = {str(new_job(sessions, publisher).id) for _ in range(7)}
@@ -93,7 +93,7 @@ def test_pages_hold_each_job_once_also_when_they_came_at_the_same_moment(
     assert set(seen) == made
 
 
-def test_the_newest_job_comes_first_and_a_later_one_moves_no_page(
+def test_jobs_are_listed_newest_first_and_new_jobs_do_not_shift_pages(
     client: FlaskClient, sessions: Sessions, publisher: Publisher
 ) -> None:
     first, second = (str(new_job(sessions, publisher).id) for _ in range(2))
@@ -122,20 +122,18 @@ def test_filters(client: FlaskClient, sessions: Sessions, publisher: Publisher) 
 
 
 @pytest.mark.parametrize("cursor", ["x", "e30=", "W10=", "bnVsbA==", "a" * 300, "%00", "WyIyMDI2IiwiMSJd"])
-def test_a_cursor_from_nowhere(client: FlaskClient, cursor: str) -> None:
+def test_an_invalid_cursor_is_rejected(client: FlaskClient, cursor: str) -> None:
     assert_problem(client.get(f"/v1/jobs?cursor={cursor}"), 400, "invalid_cursor")
 
 
 @pytest.mark.parametrize("query", ["status=lost", "limit=0", "limit=1001", "external_id=", "stauts=queued"])
-def test_a_wrong_filter_is_named(client: FlaskClient, query: str) -> None:
+def test_an_invalid_filter_is_named(client: FlaskClient, query: str) -> None:
     problem = assert_problem(client.get(f"/v1/jobs?{query}"), 422, "invalid_request")
 
     assert problem["errors"][0]["field"] == query.partition("=")[0]
 
 
-def test_canceling_is_at_once_and_may_be_repeated(
-    client: FlaskClient, sessions: Sessions, publisher: Publisher
-) -> None:
+def test_canceling_is_immediate_and_idempotent(client: FlaskClient, sessions: Sessions, publisher: Publisher) -> None:
     job = new_job(sessions, publisher)
     claim = claim_job(sessions, job.id)
     assert claim
@@ -147,7 +145,7 @@ def test_canceling_is_at_once_and_may_be_repeated(
     assert not finish_job(sessions, claim)
 
 
-def test_an_ended_job_cannot_be_canceled(client: FlaskClient, sessions: Sessions, publisher: Publisher) -> None:
+def test_a_finished_job_cannot_be_canceled(client: FlaskClient, sessions: Sessions, publisher: Publisher) -> None:
     job = new_job(sessions, publisher)
     claim = claim_job(sessions, job.id)
     assert claim

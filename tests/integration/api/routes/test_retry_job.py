@@ -1,4 +1,4 @@
-"""POST /v1/jobs/{id}/retry, and retrying many."""
+"""POST /v1/jobs/{id}/retry, and retrying many jobs by command."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ def failed_job(
     return job.id
 
 
-def test_a_failed_job_starts_anew_under_its_id(client: FlaskClient, sessions: Sessions, publisher: Publisher) -> None:
+def test_a_failed_job_is_retried_under_the_same_id(
+    client: FlaskClient, sessions: Sessions, publisher: Publisher
+) -> None:
     job_id = failed_job(sessions, publisher)
     published = publisher.inspect(Lane.INTERACTIVE).length
 
@@ -70,7 +72,7 @@ def test_a_failed_job_starts_anew_under_its_id(client: FlaskClient, sessions: Se
     assert finish_job(sessions, claim)
 
 
-def test_the_worker_of_a_canceled_and_retried_job_is_too_late(
+def test_the_result_of_the_old_worker_is_discarded_after_a_retry(
     client: FlaskClient, sessions: Sessions, publisher: Publisher
 ) -> None:
     job = new_job(sessions, publisher)
@@ -101,14 +103,18 @@ def test_only_failed_and_canceled_jobs_are_retried(
     assert [detail.split(";")[0].split()[-1] for detail in told] == ["queued", "processing", "succeeded"]
 
 
-def test_others_jobs_and_no_jobs_are_not_there(client: FlaskClient, sessions: Sessions, publisher: Publisher) -> None:
+def test_unknown_jobs_and_those_of_other_owners_are_404(
+    client: FlaskClient, sessions: Sessions, publisher: Publisher
+) -> None:
     theirs = failed_job(sessions, publisher, owner_id="somebody-else")
     for job_id in (theirs, uuid.uuid4(), "7"):
         assert_problem(client.post(f"/v1/jobs/{job_id}/retry"), 404, "job_not_found")
     assert read_job(sessions, theirs).status == Status.FAILED
 
 
-def test_without_redis_the_sweeper_will_find_it(settings: Settings, sessions: Sessions, publisher: Publisher) -> None:
+def test_without_redis_the_job_is_left_to_the_sweeper(
+    settings: Settings, sessions: Sessions, publisher: Publisher
+) -> None:
     job_id = failed_job(sessions, publisher)
     nowhere = settings.queue.model_copy(update={"url": SecretStr("redis://127.0.0.1:1/0")})
     broken = Publisher(settings.model_copy(update={"queue": nowhere}))

@@ -1,4 +1,4 @@
-"""Endpoints and the log over HTTP: what a shop's developer does in the first hour, and what is refused."""
+"""Webhook endpoints and deliveries over HTTP."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def made(client: FlaskClient, **fields: Any) -> dict[str, Any]:
     return document
 
 
-def test_an_endpoint_is_made_read_changed_and_deleted(client: FlaskClient, sessions: Sessions) -> None:
+def test_an_endpoint_is_created_read_updated_and_deleted(client: FlaskClient, sessions: Sessions) -> None:
     endpoint = made(client, description="import", event_types=["job.failed"], max_rate_per_s=5)
     assert endpoint["secret"].startswith("whsec_")
     assert "secret=" not in endpoint["url"]
@@ -53,7 +53,7 @@ def test_an_endpoint_is_made_read_changed_and_deleted(client: FlaskClient, sessi
     assert_problem(client.get(where), 404, "endpoint_not_found")
 
 
-def test_an_endpoint_goes_with_all_that_waits_for_it(
+def test_deleting_an_endpoint_deletes_its_deliveries(
     client: FlaskClient, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(endpoints, "DELETE_BATCH_SIZE", 2)
@@ -83,12 +83,12 @@ def test_an_endpoint_goes_with_all_that_waits_for_it(
         ({"url": URL, "max_rate_per_s": 0}, "invalid_request"),
     ],
 )
-def test_what_is_refused(client: FlaskClient, fields: dict[str, Any], code: str) -> None:
+def test_invalid_endpoints_are_rejected(client: FlaskClient, fields: dict[str, Any], code: str) -> None:
     assert_problem(client.post("/v1/webhook-endpoints", json=fields), 422, code)
     assert client.get("/v1/webhook-endpoints").get_json() == {"endpoints": []}
 
 
-def test_a_change_is_checked_as_a_new_one_is(client: FlaskClient) -> None:
+def test_updates_are_validated_like_new_endpoints(client: FlaskClient) -> None:
     where = f"/v1/webhook-endpoints/{made(client)['id']}"
     assert_problem(client.patch(where, json={"url": "http://10.0.0.1/"}), 422, "invalid_address")
     assert_problem(client.patch(where, json={"enabled": None}), 422, "invalid_request")
@@ -97,14 +97,14 @@ def test_a_change_is_checked_as_a_new_one_is(client: FlaskClient) -> None:
     assert_problem(client.patch(where, data="{", content_type="application/json"), 400, "malformed_json")
 
 
-def test_endpoints_are_counted(client: FlaskClient, settings: Settings) -> None:
+def test_the_number_of_endpoints_is_limited(client: FlaskClient, settings: Settings) -> None:
     for _ in range(settings.webhooks.max_endpoints):
         made(client)
     refused = client.post("/v1/webhook-endpoints", json={"url": URL})
     assert_problem(refused, 409, "too_many_endpoints")
 
 
-def test_rotation_keeps_the_old_secret_for_a_while(client: FlaskClient) -> None:
+def test_rotation_keeps_the_old_secret_valid_for_the_overlap(client: FlaskClient) -> None:
     endpoint = made(client)
     where = f"/v1/webhook-endpoints/{endpoint['id']}"
     rotated = client.post(f"{where}/rotate").get_json()
@@ -117,13 +117,13 @@ def test_rotation_keeps_the_old_secret_for_a_while(client: FlaskClient) -> None:
     assert_problem(client.post(f"{where}/rotate", json={"overlap_s": -1}), 422, "invalid_request")
 
 
-def test_each_keys_default_secret_is_made_once(client: FlaskClient) -> None:
+def test_the_default_secret_of_a_key_is_created_once(client: FlaskClient) -> None:
     first = client.get("/v1/webhook-secret").get_json()
     assert client.get("/v1/webhook-secret").get_json() == first
     assert client.post("/v1/webhook-secret/rotate").get_json()["previous_secret"] == first["secret"]
 
 
-def test_a_jobs_own_address_is_checked_and_not_shown(client: FlaskClient, sessions: Sessions) -> None:
+def test_the_webhook_url_of_a_job_is_validated_and_not_exposed(client: FlaskClient, sessions: Sessions) -> None:
     picture = "https://shop.example/shirt.jpg"
     blocked = client.post("/v1/jobs", json={"url": picture, "webhook_url": "http://10.0.0.1/"})
     assert_problem(blocked, 422, "invalid_address")
@@ -142,12 +142,12 @@ def test_a_jobs_own_address_is_checked_and_not_shown(client: FlaskClient, sessio
     assert client.get("/v1/webhook-endpoints").get_json() == {"endpoints": []}
 
 
-def test_a_multipart_upload_takes_a_webhook_address_too(client: FlaskClient) -> None:
+def test_the_webhook_url_of_an_upload_is_validated(client: FlaskClient) -> None:
     response = client.post("/v1/jobs", data={"file": (io.BytesIO(b"x"), "a.jpg"), "webhook_url": "http://10.0.0.1/"})
     assert_problem(response, 422, "invalid_address")
 
 
-def test_a_finished_job_writes_its_event_with_its_answer_or_not_at_all(client: FlaskClient, sessions: Sessions) -> None:
+def test_a_finished_job_creates_its_event_in_the_same_transaction(client: FlaskClient, sessions: Sessions) -> None:
     made(client)
     job = client.post("/v1/jobs", json={"url": "https://shop.example/shirt.jpg"}).get_json()
     late = claim_job(sessions, uuid.UUID(job["id"]), lease_s=0)
@@ -177,7 +177,7 @@ def test_lists_are_paged_and_filtered(client: FlaskClient, sessions: Sessions) -
     assert client.get(f"/v1/webhook-endpoints/{endpoint_id}").get_json()["waiting"] == 5
 
 
-def test_a_test_event_goes_to_the_endpoint_whatever_it_wants(client: FlaskClient) -> None:
+def test_a_test_event_ignores_the_subscription(client: FlaskClient) -> None:
     endpoint = made(client, event_types=["job.failed"])
     where = f"/v1/webhook-endpoints/{endpoint['id']}"
     response = client.post(f"{where}/test")
@@ -187,7 +187,7 @@ def test_a_test_event_goes_to_the_endpoint_whatever_it_wants(client: FlaskClient
     assert_problem(client.post(f"{where}/test"), 409, "endpoint_disabled")
 
 
-def test_one_or_a_range_of_failures_is_sent_again(client: FlaskClient, sessions: Sessions) -> None:
+def test_one_delivery_or_a_range_of_failures_is_replayed(client: FlaskClient, sessions: Sessions) -> None:
     endpoint = made(client)
     where = f"/v1/webhook-endpoints/{endpoint['id']}"
     for _ in range(3):
@@ -211,7 +211,7 @@ def test_one_or_a_range_of_failures_is_sent_again(client: FlaskClient, sessions:
     assert client.get(where).get_json()["disabled_reason"] == "disabled_by_owner"
 
 
-def test_the_log_of_attempts_starts_empty(client: FlaskClient, sessions: Sessions) -> None:
+def test_a_new_endpoint_has_no_attempts(client: FlaskClient, sessions: Sessions) -> None:
     endpoint = made(client)
     assert client.get(f"/v1/webhook-endpoints/{endpoint['id']}/attempts?after=0").get_json() == {
         "attempts": [],
@@ -220,7 +220,7 @@ def test_the_log_of_attempts_starts_empty(client: FlaskClient, sessions: Session
     assert attempts(sessions) == []
 
 
-def test_the_guard_is_that_of_fetching(settings: Settings) -> None:
+def test_webhook_urls_are_checked_by_the_fetch_guard(settings: Settings) -> None:
     app = create_app(settings.model_copy(update={"fetch": FetchSettings()}))
     refused = app.test_client().post("/v1/webhook-endpoints", json={"url": "http://127.0.0.1:8080/"})
     assert_problem(refused, 422, "invalid_address")

@@ -96,7 +96,7 @@ def read_pids(file: Path) -> list[int]:
     return [int(word) for word in file.read_text().split()]
 
 
-def test_children_are_asked_to_stop_and_all_do(supervise: Callable[..., Supervisor], tmp_path: Path) -> None:
+def test_children_stop_on_sigterm(supervise: Callable[..., Supervisor], tmp_path: Path) -> None:
     supervisor = supervise(polite("first", tmp_path), polite("second", tmp_path))
     assert supervisor.start(timeout_s=30)
     supervisor.stop()
@@ -157,7 +157,7 @@ def test_a_child_that_keeps_crashing_during_startup_is_an_error(supervise: Calla
         supervisor.start()
 
 
-def test_a_child_that_never_gets_ready_is_named(supervise: Callable[..., Supervisor]) -> None:
+def test_a_child_that_is_never_ready_is_named(supervise: Callable[..., Supervisor]) -> None:
     supervisor = supervise(python("sleeper", "import time; time.sleep(60)", is_ready=lambda: False))
     with pytest.raises(StartError, match="Not ready in time: sleeper"):
         supervisor.start(timeout_s=0.3)

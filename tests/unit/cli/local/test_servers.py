@@ -52,7 +52,7 @@ def count_rows(url: str) -> int:
     return int(row[0])
 
 
-def test_postgres_keeps_what_was_committed_when_everything_is_killed(postgres: EmbeddedPostgres) -> None:
+def test_postgres_keeps_committed_data_after_a_kill(postgres: EmbeddedPostgres) -> None:
     with psycopg.connect(postgres.url) as connection:
         connection.execute("DROP TABLE IF EXISTS kept")
         connection.execute("CREATE TABLE kept AS SELECT generate_series(1, 1000) AS n")
@@ -64,7 +64,7 @@ def test_postgres_keeps_what_was_committed_when_everything_is_killed(postgres: E
     assert count_rows(url) == 1000
 
 
-def test_postgres_is_18_wants_its_password_and_listens_on_loopback_only(postgres: EmbeddedPostgres) -> None:
+def test_postgres_is_18_requires_its_password_and_listens_on_loopback_only(postgres: EmbeddedPostgres) -> None:
     with psycopg.connect(postgres.url) as connection:
         assert connection.info.server_version // 10_000 == 18
         assert connection.execute("SHOW listen_addresses").fetchone() == ("127.0.0.1",)
@@ -74,7 +74,7 @@ def test_postgres_is_18_wants_its_password_and_listens_on_loopback_only(postgres
     assert stat.S_IMODE((postgres.folder / "password").stat().st_mode) == 0o600
 
 
-def test_postgres_starts_over_a_pid_file_that_names_a_living_stranger(postgres: EmbeddedPostgres) -> None:
+def test_postgres_starts_despite_a_pid_file_with_a_reused_id(postgres: EmbeddedPostgres) -> None:
     # As in a restarted container: another process now has the old id.
     postgres.kill()
     pid_file = postgres.data / "postmaster.pid"
@@ -83,7 +83,7 @@ def test_postgres_starts_over_a_pid_file_that_names_a_living_stranger(postgres: 
     assert int(pid_file.read_text().split()[0]) == postgres.pid
 
 
-def test_postgres_ends_one_of_its_own_that_outlived_its_parent(postgres: EmbeddedPostgres) -> None:
+def test_postgres_stops_an_orphan_of_its_own(postgres: EmbeddedPostgres) -> None:
     orphan = postgres.pid
     assert orphan is not None
     assert postgres._lock is not None
@@ -94,7 +94,7 @@ def test_postgres_ends_one_of_its_own_that_outlived_its_parent(postgres: Embedde
     postgres.kill()
 
 
-def test_an_initdb_that_was_killed_half_way_is_done_again(tmp_path: Path) -> None:
+def test_an_interrupted_initdb_is_repeated(tmp_path: Path) -> None:
     unfinished = tmp_path / "data.unfinished"
     unfinished.mkdir()
     (unfinished / "PG_VERSION").write_text("18\n")
@@ -103,14 +103,14 @@ def test_an_initdb_that_was_killed_half_way_is_done_again(tmp_path: Path) -> Non
     assert not unfinished.exists()
 
 
-def test_data_of_another_postgres_is_refused(tmp_path: Path) -> None:
+def test_data_of_another_postgres_version_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "PG_VERSION").write_text("14\n")
     with pytest.raises(StartError, match=r"was created by Postgres 14, but this is Postgres 18"):
         EmbeddedPostgres(tmp_path).start()
 
 
-def test_a_folder_that_is_not_postgres_data_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_postgres_data_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "holiday.txt").write_text("mine")
     with pytest.raises(StartError, match="is not a Postgres data folder"):
@@ -144,7 +144,7 @@ def test_redis_starts_again_after_a_kill(redis: EmbeddedRedis) -> None:
     assert redis.is_ready()
 
 
-def test_redis_starts_with_a_torn_append_only_file(redis: EmbeddedRedis) -> None:
+def test_redis_starts_with_a_truncated_append_only_file(redis: EmbeddedRedis) -> None:
     with Redis.from_url(redis.url) as client:
         client.set("a", "b")
     redis.stop()
@@ -157,7 +157,7 @@ def test_redis_starts_with_a_torn_append_only_file(redis: EmbeddedRedis) -> None
 
 
 @pytest.mark.parametrize("kind", [EmbeddedPostgres, EmbeddedRedis])
-def test_a_taken_port_is_one_clear_sentence(kind: type[Server], tmp_path: Path, postgres: EmbeddedPostgres) -> None:
+def test_a_taken_port_is_reported(kind: type[Server], tmp_path: Path, postgres: EmbeddedPostgres) -> None:
     if kind is EmbeddedPostgres:
         postgres.stop()
     folder = postgres.folder if kind is EmbeddedPostgres else tmp_path
@@ -176,7 +176,7 @@ def test_a_folder_in_use_names_its_holder(kind: type[Server], tmp_path: Path, po
 
 
 @pytest.mark.parametrize("kind", [EmbeddedPostgres, EmbeddedRedis])
-def test_a_folder_that_cannot_be_made_is_one_clear_sentence(kind: type[Server], tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported(kind: type[Server], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StartError, match="Cannot create or write"):
         kind(tmp_path / "file" / "data").start()
@@ -184,9 +184,7 @@ def test_a_folder_that_cannot_be_made_is_one_clear_sentence(kind: type[Server], 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's death signal is Linux's")
 @pytest.mark.parametrize("kind", ["postgres.EmbeddedPostgres", "redis.EmbeddedRedis"])
-def test_a_server_ends_with_its_parent_even_when_that_is_killed(
-    kind: str, tmp_path: Path, postgres: EmbeddedPostgres
-) -> None:
+def test_a_server_dies_with_its_killed_parent(kind: str, tmp_path: Path, postgres: EmbeddedPostgres) -> None:
     postgres.stop()
     module, name = kind.split(".")
     folder = postgres.folder if module == "postgres" else tmp_path
