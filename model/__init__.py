@@ -1,4 +1,4 @@
-"""What the service knows: taxonomy, preprocessing, network, captioner, bundle and predictor.
+"""The model: taxonomy, preprocessing, network, captioner, bundle and predictor.
 
-No input or output beyond the bundle's own folder, and nothing of the service: `worker` and `train` import it.
+It reads and writes nothing but bundle folders, and does not depend on the service; `worker` and `train` import it.
 """

@@ -1,4 +1,4 @@
-"""What the service says about one picture: predictions with scores, and the eight metadata keys made of them."""
+"""The answer for one image: predictions with scores, and the metadata derived from them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from model.taxonomy import TREE_LEVELS
 
 Embedding: TypeAlias = npt.NDArray[np.float16]
-"""A picture (or words) as a vector of length 1: those alike in meaning lie close together."""
+"""An image or a text as a vector of L2 norm 1 in a common space; the dot product measures similarity."""
 
 METADATA_KEYS = (
     "gender",
@@ -24,9 +24,10 @@ METADATA_KEYS = (
     "masterCategory",
     "productDisplayName",
 )
-"""The client's keys of the metadata, in the order in which they are written."""
+"""The client's metadata keys, in output order."""
 
 ALTERNATIVES = 5
+"""Maximum number of alternatives per prediction."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,10 @@ class Alternative:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The best guess for one attribute. `value` is None where `score` is below `threshold`, or no product is seen.
+    """The prediction for one attribute. `value` is None if `score` is below `threshold` or the image shows no product.
 
-    A threshold above 1 means that the asked precision could not be reached: the attribute always abstains.
-    `alternatives` holds the best five, the first being the best guess itself.
+    `score` is the calibrated score of the best guess, 0..1. A threshold above 1 means that the target precision could
+    not be reached, so the attribute is never answered. `alternatives` are the best five values, best guess first.
     """
 
     value: str | None
@@ -61,12 +62,12 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Answer:
-    """Metadata under the client's eight keys (or a shop's own), and the predictions behind all but the name.
+    """Metadata under the client's eight keys (or a shop's own), and the predictions behind all keys but the name.
 
-    `caption_source` says what wrote the productDisplayName ("decoder": the bundle's captioner, from the picture;
-    "structured": put together from the attributes). `is_degraded`: the captioner gave up on this batch, so the
-    answer is not one to keep. `in_domain`, 0..1: how much the picture looks like one of a product; below .5 nothing is
-    answered (None: the bundle cannot tell). The embedding is stored with an answer and is no part of its JSON.
+    `caption_source` is "decoder" if the bundle's captioner wrote the productDisplayName from the image, "structured" if
+    it was composed from the attributes. `is_degraded` is True if the captioner failed or ran out of time; do not reuse
+    such an answer for other jobs. `in_domain` is the probability that the image shows a product; below .5 all
+    attributes are None. It is None if the bundle has no in_domain head. `embedding` is not part of the JSON.
     """
 
     metadata: dict[str, str | None]
@@ -87,16 +88,16 @@ class Answer:
 
 
 def make_answer(predictions: Mapping[str, Prediction], name: str | None, caption_source: str) -> Answer:
-    """Put the sure values and the name under their keys."""
-    sure = {key: predictions[key].value if key in predictions else None for key in attribute_keys(predictions)}
-    return Answer({**sure, METADATA_KEYS[-1]: name}, dict(predictions), caption_source)
+    """Build an answer from predictions and a display name."""
+    values = {key: predictions[key].value if key in predictions else None for key in attribute_keys(predictions)}
+    return Answer({**values, METADATA_KEYS[-1]: name}, dict(predictions), caption_source)
 
 
 def attribute_keys(attributes: Iterable[str]) -> list[str]:
-    """The metadata's keys before the name.
+    """The metadata keys without the name.
 
-    A taxonomy with the client's articleType keeps all of the client's keys, answered or not, and its further attributes
-    follow; any other taxonomy has only its own.
+    A taxonomy with articleType has all of the client's keys, even those it does not predict, followed by its other
+    attributes. Any other taxonomy has its own attributes only.
     """
     own = list(attributes)
     clients = [*METADATA_KEYS[:-1]] if TREE_LEVELS[0] in own else []

@@ -1,10 +1,12 @@
-"""The bundle: one folder with everything that answers pictures, read and written here.
+"""Bundles: folders with everything needed to answer images.
 
-weights.safetensors (half precision) · bundle.json (format, architecture, sizes, temperatures, thresholds, digests,
-metrics) · taxonomy.json · MODEL_CARD.md, and where it has a captioner captioner.safetensors (half precision) ·
-captioner.json · tokenizer.json. No pickle is ever loaded; a digest tells a damaged file before it answers.
+    weights.safetensors    the network's weights, half precision
+    bundle.json            format, architecture, sizes, temperatures, thresholds, digests, metrics
+    taxonomy.json          attributes, values and tree
+    MODEL_CARD.md          description and metrics
+    captioner.safetensors, captioner.json, tokenizer.json    the captioner, if the bundle has one
 
-    BundleError          a bundle that cannot be served; the message says which file and what is wrong
+Loading checks the SHA-256 digests of weights, taxonomy and captioner, and never reads a pickle.
 """
 
 from __future__ import annotations
@@ -26,25 +28,26 @@ from model.taxonomy import Taxonomy
 
 FORMAT = 3
 READABLE = (1, 2, FORMAT)
-"""Format 1 knew no softness and no in_domain head, format 2 no companion."""
+"""Format 1 lacks softness and the in_domain head, format 2 the companion."""
+
 WEIGHTS, CONFIG, TAXONOMY, CARD = "weights.safetensors", "bundle.json", "taxonomy.json", "MODEL_CARD.md"
 CAPTIONER = ("captioner.safetensors", "captioner.json", "tokenizer.json")
 SHIPPED = Path(__file__).parent / "bundles" / "fashion"
 ALWAYS_ABSTAIN = 1.01
-"""The threshold of an attribute whose asked precision could not be reached."""
+"""The threshold of an attribute whose target precision could not be reached."""
 
 
 class BundleError(Exception):
-    """A bundle that is missing, damaged or does not fit together."""
+    """Raised if a bundle is missing, damaged or inconsistent; the message names the file and the problem."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How one attribute's logits become an answer: softmax(logits / temperature), None below the threshold.
+    """Calibration of one attribute: scores are softmax(logits / temperature); below `threshold` there is no answer.
 
-    `softness` raises the temperature where the network is unsure: it is multiplied by softness ** (1 - best score).
-    `precision` is what the threshold was chosen for. Derived levels are sums over the deepest one, so their own
-    temperature is not used. On a picture that looks like a person's own photo all temperatures are multiplied by the
+    The temperature is multiplied by softness ** (1 - best score), so a `softness` above 1 lowers uncertain scores
+    further. `precision` is the target that the threshold was chosen for. Scores of derived levels are sums over the
+    deepest level, so their temperature is not used. For customer photos all temperatures are multiplied by the
     bundle's `photo_factor`.
     """
 
@@ -56,7 +59,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Companion:
-    """A second backbone (timm's name) whose probabilities have `share`, 0 to 1, of the mean that is answered."""
+    """A second backbone (timm model name) whose probabilities have the weight `share`, 0 to 1, in the average."""
 
     architecture: str
     share: float
@@ -64,7 +67,11 @@ class Companion:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A loaded bundle. `weights` are float32, the companion's under "companion."; `size` is height, width in pixels."""
+    """A loaded bundle.
+
+    `weights` are float32; names of the companion's begin with "companion.". `size` is (height, width) in pixels, `mean`
+    and `std` normalise RGB values in 0..1. `card` is the model card's Markdown.
+    """
 
     name: str
     version: str
@@ -84,11 +91,11 @@ class Bundle:
 
     @property
     def architectures(self) -> str:
-        """timm's names of the backbones, such as "convnext_atto_ols + tf_efficientnet_lite0"."""
+        """The timm model names of all backbones, e.g. "convnext_atto_ols + tf_efficientnet_lite0"."""
         return " + ".join([self.architecture, *([self.companion.architecture] if self.companion else [])])
 
     def network(self) -> AttributeNetwork:
-        """The network in evaluation mode with this bundle's weights. Raises BundleError where they do not fit."""
+        """The network in evaluation mode, with this bundle's weights. Raises BundleError if they do not fit."""
         outputs = {name: len(values) for name, values in self.taxonomy.attributes.items()}
         try:
             inputs = self.weights["domain.centre"].numel() if "domain.centre" in self.weights else 0
@@ -106,7 +113,7 @@ class Bundle:
 
 
 def load_bundle(folder: Path | None = None) -> Bundle:
-    """Read and check a bundle; without a folder, the one shipped with the code. Raises BundleError."""
+    """Read and check a bundle; the default is the shipped one. Raises BundleError."""
     folder = folder or SHIPPED
     config = _read_json(folder / CONFIG)
     if config.get("format") not in READABLE:
@@ -134,11 +141,11 @@ def load_bundle(folder: Path | None = None) -> Bundle:
             companion=_companion(config.get("companion")),
         )
     except (KeyError, TypeError, ValueError, AttributeError, SafetensorError) as error:
-        raise BundleError(f"the bundle in {folder.name} is not complete: {error!r}") from error
+        raise BundleError(f"the bundle in {folder.name} is incomplete or invalid: {error!r}") from error
 
 
 def save_bundle(bundle: Bundle, folder: Path) -> None:
-    """Write a bundle's files; the folder is made where needed. A captioner that lay there and is no more goes."""
+    """Write a bundle's files, creating the folder if needed. Files of a previous captioner are removed."""
     folder.mkdir(parents=True, exist_ok=True)
     _save_weights(bundle.weights, folder / WEIGHTS)
     files = [WEIGHTS, TAXONOMY, *(CAPTIONER if bundle.captioner else ())]
@@ -184,12 +191,12 @@ def _save_captioner(captioner: CaptionerParts, folder: Path) -> None:
 
 def _save_weights(weights: Mapping[str, torch.Tensor], file: Path) -> None:
     save_file({name: tensor.detach().to(torch.float16).contiguous() for name, tensor in weights.items()}, file)
-    file.chmod(0o644)  # safetensors writes for the owner alone; a server often runs as someone else
+    file.chmod(0o644)  # safetensors creates it for the owner only; servers often run as another user
 
 
 def _calibration(data: Mapping[str, Mapping[str, float]], taxonomy: Taxonomy) -> dict[str, Calibration]:
     if set(data) != set(taxonomy.values):
-        raise BundleError(f"{CONFIG} calibrates {sorted(data)}, the taxonomy has {sorted(taxonomy.values)}")
+        raise BundleError(f"{CONFIG} has calibrations for {sorted(data)}, but the taxonomy has {sorted(taxonomy.values)}")
     return {name: Calibration(**{key: float(number) for key, number in row.items()}) for name, row in data.items()}
 
 
@@ -198,7 +205,7 @@ def _companion(data: Mapping[str, Any] | None) -> Companion | None:
         return None
     share = float(data["share"])
     if not 0 <= share <= 1:
-        raise BundleError(f"{CONFIG} gives the companion a share of {share}, which is not between 0 and 1")
+        raise BundleError(f"the companion's share in {CONFIG} is {share}, which is not between 0 and 1")
     return Companion(str(data["architecture"]), share)
 
 
@@ -217,7 +224,7 @@ def _read_json(file: Path) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise BundleError(f"the bundle's {file.name} is not JSON: {error}") from error
     if not isinstance(data, dict):
-        raise BundleError(f"the bundle's {file.name} is no JSON object")
+        raise BundleError(f"the bundle's {file.name} is not a JSON object")
     return data
 
 
@@ -225,7 +232,7 @@ def _check_digest(file: Path, expected: str) -> None:
     if not file.is_file():
         raise BundleError(f"the bundle's {file.name} is missing")
     if _digest(file) != expected:
-        raise BundleError(f"the bundle's {file.name} is damaged: its SHA-256 is not the one in {CONFIG}")
+        raise BundleError(f"the bundle's {file.name} is damaged: its SHA-256 digest differs from the one in {CONFIG}")
 
 
 def _digest(file: Path) -> str:

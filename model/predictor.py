@@ -1,6 +1,6 @@
-"""The predictor: a loaded bundle that turns pictures into answers. What the worker holds, one per process.
+"""The predictor: answers images with a loaded bundle. A worker process has one.
 
-`preprocess` may run in many threads at once; `predict` and `warm_up` belong to one model thread.
+`preprocess` is thread-safe; call `predict` and `warm_up` from one thread only.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CAPTION_BUDGET_MS = 300.0
 
 
 class Predictor:
-    """Answers pictures with one bundle on one device."""
+    """Answers images with one bundle on one device."""
 
     def __init__(self, bundle: Bundle, device: torch.device, captioner: Captioner | None = None) -> None:
         self.bundle = bundle
@@ -47,30 +47,30 @@ class Predictor:
         threads: int | None = None,
         caption_budget_ms: float = CAPTION_BUDGET_MS,
     ) -> Predictor:
-        """Load a bundle (by default the shipped one) and fix PyTorch's thread count for the whole process.
+        """Load a bundle (default: the shipped one) and set PyTorch's thread count for the whole process.
 
-        `device` is "auto" (CUDA where there is one), "cpu" or "cuda"; `threads` is cut to the cores we may use;
-        `caption_budget_ms` limits the captioner's time for one batch (0: structured text always). Raises BundleError.
+        `device` is "auto" (CUDA if available), "cpu" or "cuda". `threads` is limited to the available cores.
+        `caption_budget_ms` limits the captioner's time per batch; 0 disables the captioner. Raises BundleError.
         """
         cores = available_cores()
         torch.set_num_threads(max(1, min(threads or cores, cores)))
         chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        bundle, on = load_bundle(folder), torch.device(chosen)
-        return cls(bundle, on, make_captioner(bundle, on, caption_budget_ms))
+        bundle, torch_device = load_bundle(folder), torch.device(chosen)
+        return cls(bundle, torch_device, make_captioner(bundle, torch_device, caption_budget_ms))
 
     @property
     def is_traced(self) -> bool:
-        """Whether the forward pass runs without Python's lock; other threads slow it down if not."""
+        """Whether the forward pass runs without Python's global lock; otherwise other threads slow it down."""
         return isinstance(self._network, TracedNetwork)
 
     def preprocess(self, image: Image.Image) -> Pixels:
-        """A decoded picture to the network's size, uint8 height x width x 3; cheap, thread-safe, without torch."""
+        """Resize a decoded image to the network's input, uint8 height x width x 3. Thread-safe; does not use torch."""
         return fit(image, self.bundle.size)
 
     def predict(self, batch: Sequence[Pixels]) -> list[Answer]:
-        """One answer per preprocessed picture, in order; an answer does not depend on its neighbours.
+        """One answer per preprocessed image, in order, independent of the other images of the batch.
 
-        Raises ValueError where an array is not uint8 of the bundle's size.
+        Raises ValueError if an array does not have the shape and dtype of `preprocess`.
         """
         if not batch:
             return []
@@ -90,19 +90,19 @@ class Predictor:
                 make_answer(found, caption.text, caption.source),
                 is_degraded=caption.is_degraded,
                 caption_ms=caption_ms,
-                in_domain=share,
+                in_domain=probability,
                 embedding=caption.embedding,
             )
-            for found, caption, share in zip(predictions, captions, in_domain, strict=True)
+            for found, caption, probability in zip(predictions, captions, in_domain, strict=True)
         ]
 
     def warm_up(self) -> None:
-        """Run blank pictures through, so that the first real one does not pay for kernels and memory."""
+        """Predict blank images, so that the first real batch does not wait for kernels and memory allocation."""
         blank = np.full((*self.bundle.size, 3), 255, dtype=np.uint8)
         for count in (1, 8):
             answers = self.predict([blank] * count)
             if len(answers) != count:
-                raise RuntimeError(f"{count} pictures gave {len(answers)} answers")
+                raise RuntimeError(f"{count} images gave {len(answers)} answers")
 
     def _check(self, batch: Sequence[Pixels]) -> None:
         shape = (*self.bundle.size, 3)
@@ -112,14 +112,13 @@ class Predictor:
 
 
 def make_captioner(bundle: Bundle, device: torch.device, budget_ms: float = CAPTION_BUDGET_MS) -> Captioner:
-    """The bundle's own captioner; structured text where it has none, or no time."""
+    """The bundle's captioner; one that writes structured text if the bundle has none or `budget_ms` is 0."""
     if bundle.captioner is None or budget_ms <= 0:
         return StructuredCaptioner(bundle.taxonomy.levels)
-    from model.captions.writer import (
-        DecoderCaptioner,  # transformers takes seconds to import; most of our processes have no use
-    )
+    # Imported here because transformers takes seconds to import, and most processes do not need it.
+    from model.captions.writer import DecoderCaptioner
 
     try:
         return DecoderCaptioner(bundle.captioner, bundle.taxonomy, device, budget_ms / 1000)
     except (RuntimeError, ValueError, KeyError) as error:
-        raise BundleError(f"the bundle's captioner does not fit together: {error!r}") from error
+        raise BundleError(f"the bundle's captioner is inconsistent: {error!r}") from error

@@ -1,6 +1,6 @@
-"""From a decoded picture to the network's input: the one path that training, evaluation and serving share.
+"""Preprocessing of decoded images, shared by training, evaluation and serving.
 
-`fit` runs in the worker's decode threads and needs no torch; `to_input` turns a batch of its arrays into a tensor.
+`fit` resizes one image and does not use torch, so it can run in decode threads; `to_input` normalises a batch.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ WHITE = (255, 255, 255)
 
 
 def fit(image: Image.Image, size: tuple[int, int]) -> Pixels:
-    """Scale a picture into `size` = (height, width), keeping its aspect, and pad with white around the centre.
+    """Resize an image to fit into `size` = (height, width), keep its aspect ratio, centre it and pad with white.
 
-    White, because catalogue photos are on white: padding then looks like more of the same background.
+    The padding is white because catalogue images have a white background.
     """
     height, width = size
     rgb = image if image.mode == "RGB" else image.convert("RGB")
@@ -37,16 +37,16 @@ def fit(image: Image.Image, size: tuple[int, int]) -> Pixels:
 
 
 def stack(arrays: Sequence[Pixels]) -> torch.Tensor:
-    """A list of equal-sized pictures as one uint8 tensor, N x H x W x 3."""
+    """Images of equal size as one uint8 tensor, N x H x W x 3."""
     return torch.from_numpy(np.stack(arrays))
 
 
 def to_input(
     pixels: torch.Tensor, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD
 ) -> torch.Tensor:
-    """N x H x W x 3 in 0..255 (uint8 or float) to a normalised float N x 3 x H x W in channels-last memory."""
+    """N x H x W x 3 in 0..255 (uint8 or float) to normalised float32 N x 3 x H x W in channels-last memory format."""
     scaled = pixels.permute(0, 3, 1, 2).to(torch.float32) / 255.0
     shape = (1, 3, 1, 1)
-    centre = torch.tensor(mean, device=pixels.device).view(shape)
-    spread = torch.tensor(std, device=pixels.device).view(shape)
-    return ((scaled - centre) / spread).contiguous(memory_format=torch.channels_last)
+    means = torch.tensor(mean, device=pixels.device).view(shape)
+    stds = torch.tensor(std, device=pixels.device).view(shape)
+    return ((scaled - means) / stds).contiguous(memory_format=torch.channels_last)

@@ -1,8 +1,8 @@
-"""From logits to calibrated scores: softmax per head, and sums up the tree for the derived levels.
+"""Calibrated scores from logits: softmax per head, and sums over the tree for derived levels.
 
-People's own photos are harder than catalogue pictures, and a network is no less sure of itself on them. One temperature
-for both would break the promise on photos or silence the catalogue; so the network also says which of the two
-a picture looks like, and on photos every temperature is higher.
+Customer photos are harder than catalogue images, but the network is just as confident on them. One temperature for both
+would miss the target precision on photos, or leave most catalogue images unanswered. So the photo head estimates which
+of the two an image is, and temperatures are higher for photos.
 """
 
 from __future__ import annotations
@@ -23,22 +23,23 @@ def scores_from(
     calibration: Mapping[str, Calibration],
     photo_factor: float = 1.0,
 ) -> dict[str, torch.Tensor]:
-    """Calibrated scores of every answered attribute, each N x values with rows that sum to 1.
+    """Calibrated scores per attribute, derived levels included, N x values each; rows sum to 1.
 
-    A derived level's score is the sum over the values below it, so it is never smaller than any of theirs. One
-    temperature leaves middling scores too high (label smoothing holds the high ones down), hence the softness.
+    The score of a derived level's value is the sum over its children, so it is never smaller than theirs. A single
+    temperature would leave medium scores too high, because label smoothing holds high scores down; `softness` corrects
+    that.
     """
-    softer = photo_factor ** torch.sigmoid(logits[PHOTO_HEAD].double())
+    photo_factors = photo_factor ** torch.sigmoid(logits[PHOTO_HEAD].double())
     scores = {}
     for name in taxonomy.attributes:
         scaled = logits[name].double() / calibration[name].temperature
         unsure = 1 - torch.softmax(scaled, dim=1).amax(dim=1, keepdim=True)
-        scores[name] = torch.softmax(scaled / (calibration[name].softness ** unsure * softer), dim=1)
+        scores[name] = torch.softmax(scaled / (calibration[name].softness ** unsure * photo_factors), dim=1)
     for level in taxonomy.levels[1:]:
         leaves = scores[taxonomy.levels[0]]
         sums = torch.zeros(len(leaves), len(taxonomy.values[level]), dtype=leaves.dtype, device=leaves.device)
-        above = torch.tensor(taxonomy.leaf_ancestors(level), device=leaves.device)
-        scores[level] = sums.index_add_(1, above, leaves)
+        ancestors = torch.tensor(taxonomy.leaf_ancestors(level), device=leaves.device)
+        scores[level] = sums.index_add_(1, ancestors, leaves)
     return scores
 
 
@@ -48,9 +49,9 @@ def predictions_from(
     calibration: Mapping[str, Calibration],
     in_domain: torch.Tensor | None = None,
 ) -> list[dict[str, Prediction]]:
-    """One dict of predictions per row of the scores, in the taxonomy's order.
+    """Predictions per row of the scores, in the taxonomy's order.
 
-    A row whose `in_domain` (N logits) is below 0 shows no product: nothing of it is answered.
+    `in_domain` are N logits; a row with a negative one shows no product, so none of its attributes is answered.
     """
     count = len(next(iter(scores.values())))
     is_product = [True] * count if in_domain is None else (in_domain >= 0).tolist()
@@ -65,7 +66,7 @@ def _column(
 ) -> list[Prediction]:
     best = scores.topk(min(ALTERNATIVES, len(values)), dim=1)
     rows = zip(best.values.tolist(), best.indices.tolist(), is_product, strict=True)
-    return [_prediction(row, [values[i] for i in indices], threshold, told) for row, indices, told in rows]
+    return [_prediction(row, [values[i] for i in indices], threshold, product) for row, indices, product in rows]
 
 
 def _prediction(scores: list[float], values: list[str], threshold: float, is_product: bool) -> Prediction:

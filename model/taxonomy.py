@@ -1,6 +1,6 @@
-"""The taxonomy as data: which attributes there are, their values, and the tree from articleType upwards.
+"""The taxonomy: attributes, their values, and the tree from articleType upwards.
 
-It travels in the bundle as `taxonomy.json`; heads, losses and answers are built from it, never from names in code.
+A bundle contains it as `taxonomy.json`; heads, losses and answers are built from it.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import Any
 
 TREE_LEVELS = ("articleType", "subCategory", "masterCategory")
-"""The levels of the client's tree, deepest first; a shop's own taxonomy names others, or none."""
+"""The levels of the client's tree, deepest first; other taxonomies may have other levels or none."""
 
 
 @dataclass(frozen=True)
 class Taxonomy:
-    """Attributes, their values in the order of the heads' outputs, and the tree over one of them.
+    """Attributes with their values, and a tree over the values of one attribute.
 
-    `attributes` are the heads; `levels` names the tree's, deepest first (a head, then the derived ones; empty: no
-    tree); `parents` maps a level's value to the next level's value: `parents["articleType"]["Shirts"] == "Topwear"`.
+    `attributes` are those with a head, with values in the order of its outputs. `levels` are the tree's levels, deepest
+    first: an attribute, then derived levels; empty without a tree. `parents` maps each level's values to their parents:
+    `parents["articleType"]["Shirts"] == "Topwear"`. Raises ValueError if the parts are inconsistent.
     """
 
     version: str
@@ -31,11 +32,11 @@ class Taxonomy:
 
     def __post_init__(self) -> None:
         if not self.attributes:
-            raise ValueError("the taxonomy has no attribute")
+            raise ValueError("the taxonomy has no attributes")
         if self.leaf is not None and self.leaf not in self.attributes:
-            raise ValueError(f"the taxonomy has no attribute {self.leaf}, the deepest level of its tree")
+            raise ValueError(f"the deepest level of the tree, {self.leaf}, is not an attribute of the taxonomy")
         if len(set(self.levels)) != len(self.levels) or set(self.levels[1:]) & set(self.attributes):
-            raise ValueError("a level of the tree is named twice, or is an attribute of its own, too")
+            raise ValueError("a level of the tree is listed twice, or a derived level is also an attribute")
         for attribute, values in self.attributes.items():
             if not values or len(set(values)) != len(values):
                 raise ValueError(f"the values of {attribute} are empty or not unique")
@@ -51,21 +52,21 @@ class Taxonomy:
         for level in self.levels[:-1]:
             parents = self.parents.get(level, {})
             if set(parents) != level_values:
-                raise ValueError(f"every {level} needs exactly one parent")
+                raise ValueError(f"every value of {level} needs exactly one parent")
             level_values = set(parents.values())
 
     @cached_property
     def derived(self) -> dict[str, tuple[str, ...]]:
-        """The levels above the deepest and their values, sorted; they have no served head of their own."""
+        """The levels above the deepest one and their sorted values; bundles have no heads for them."""
         return {upper: tuple(sorted(set(self.parents[lower].values()))) for lower, upper in pairwise(self.levels)}
 
     @cached_property
     def values(self) -> dict[str, tuple[str, ...]]:
-        """Every answered attribute and its values: the heads' and the derived ones."""
+        """All answered attributes and their values: those with a head and the derived levels."""
         return {**self.attributes, **self.derived}
 
     def index(self, attribute: str, value: str) -> int:
-        """Position of a value, or -1 where the taxonomy does not know it."""
+        """Index of a value, or -1 if the attribute has no such value."""
         return self._positions[attribute].get(value, -1)
 
     @cached_property
@@ -73,14 +74,14 @@ class Taxonomy:
         return {name: {value: i for i, value in enumerate(values)} for name, values in self.values.items()}
 
     def ancestor(self, leaf: str, level: str) -> str:
-        """The value at `level` above a value of the deepest level (itself at the deepest level)."""
+        """The ancestor at `level` of a value of the deepest level; the value itself at the deepest level."""
         value = leaf
         for lower in self.levels[: self.levels.index(level)]:
             value = self.parents[lower][value]
         return value
 
     def leaf_ancestors(self, level: str) -> list[int]:
-        """For each value of the deepest level in head order, the index of its ancestor at `level`."""
+        """For each value of the deepest level, in the order of the head's outputs, its ancestor's index at `level`."""
         return [self.index(level, self.ancestor(leaf, level)) for leaf in self.attributes[self.levels[0]]]
 
     def to_json(self) -> dict[str, Any]:
@@ -94,7 +95,7 @@ class Taxonomy:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Taxonomy:
-        """Raises KeyError, TypeError or ValueError where the data is no taxonomy."""
+        """Read the data of `to_json`. Raises KeyError, TypeError or ValueError if it is not a taxonomy."""
         attributes = {name: tuple(values) for name, values in data["attributes"].items()}
         levels = tuple(str(level) for level in data.get("levels", TREE_LEVELS))
         return cls(str(data["version"]), attributes, parents=data.get("parents", {}), levels=levels)

@@ -1,1 +1,1 @@
-"""The captioner: network, decoding, and the wording of display names."""
+"""Captioners: structured text, the neural captioner with its decoding, and the wording of display names."""

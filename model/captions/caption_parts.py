@@ -1,4 +1,4 @@
-"""What a bundle holds of its captioner, as data: reading it needs none of the libraries that run it."""
+"""A bundle's captioner as data, without the libraries that run it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ import torch
 from model.captions.lexicon import Lexicon
 
 PAD, BEGIN, END = 0, 1, 2
-"""Control tokens; every captioner's tokenizer has them in these places."""
+"""Control tokens; every captioner's tokenizer has these ids for them."""
 
 
 @dataclass(frozen=True)
 class CaptionSizes:
-    """`features` and `places` are the feature map's channels and h x w; `values` counts each attribute's values.
+    """Sizes and decoding parameters of a captioner.
 
-    The last attribute is the article type. `detail` is how much of a detail's rarity counts for it when names are
-    written, for up to `details` words of at least `detail_chance` each (see `model/captions/decoding.py`).
+    `features` and `places` are the feature map's channels and number of positions (h x w). `values` is the number of
+    values per attribute; the last attribute is the article type. In decoding, up to `details` detail words with a
+    probability of at least `detail_chance` get a bonus of `detail` times their rarity (see `model.captions.decoding`).
     """
 
     vocabulary: int
@@ -48,7 +49,7 @@ class CaptionSizes:
 
 @dataclass(frozen=True)
 class CaptionerParts:
-    """Sizes, float32 weights, the words with what they say, and the tokenizer as the JSON of `tokenizers`."""
+    """Sizes, float32 weights, lexicon, and the tokenizer as JSON of the `tokenizers` library."""
 
     sizes: CaptionSizes
     weights: dict[str, torch.Tensor]
@@ -56,10 +57,10 @@ class CaptionerParts:
     tokenizer: str
 
     def to_json(self) -> dict[str, Any]:
-        """All but weights and tokenizer."""
+        """Sizes and lexicon; weights and tokenizer have files of their own."""
         return {"sizes": self.sizes.to_json(), "lexicon": self.lexicon.to_json()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], weights: dict[str, torch.Tensor], tokenizer: str) -> CaptionerParts:
-        """Raises KeyError, TypeError or AttributeError where the data is not what `to_json` gave."""
+        """Read the data of `to_json`. Raises KeyError, TypeError or AttributeError if it is invalid."""
         return cls(CaptionSizes.from_json(data["sizes"]), weights, Lexicon.from_json(data["lexicon"]), tokenizer)

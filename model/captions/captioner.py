@@ -1,6 +1,6 @@
-"""Who writes the productDisplayName: the interface, and a writer that puts the sure attributes into one phrase.
+"""The interface of captioners, which write the productDisplayName, and one that composes it from answered attributes.
 
-Only what the heads are sure of is said, so the name never contradicts the attributes and never invents a brand.
+Structured names use answered attributes only, so they never contradict the metadata and never invent a brand.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from model.taxonomy import TREE_LEVELS
 
 @dataclass(frozen=True)
 class Caption:
-    """A name (None: nothing is sure enough to be named) and what wrote it.
+    """A display name and the captioner that wrote it ("decoder" or "structured").
 
-    `embedding` is the picture's, where the captioner has one; `is_degraded` says that a better writer gave up.
+    `text` is None if no category is answered. `embedding` is the image's, if the captioner computes one. `is_degraded`
+    is True if the text replaces that of a captioner that failed or ran out of time.
     """
 
     text: str | None
@@ -29,20 +30,20 @@ class Caption:
 
 
 class Captioner(Protocol):
-    """Writes one name per picture."""
+    """Writes one name per image."""
 
     def caption(self, predictions: Sequence[Mapping[str, Prediction]], features: torch.Tensor) -> list[Caption]:
-        """`features` is the last feature map, N x channels x h x w; returns N captions in the same order."""
+        """N captions, in order, from N predictions and the last feature map, N x channels x h x w."""
         ...
 
 
 class StructuredCaptioner:
-    """Gender, colour, usage and the deepest sure category: "Men Navy Blue Casual Shirt"."""
+    """Composes gender, colour, usage and the deepest answered category: "Men Navy Blue Casual Shirt"."""
 
     source = "structured"
 
     def __init__(self, levels: Sequence[str] = TREE_LEVELS) -> None:
-        """`levels` are those of the taxonomy's tree, deepest first."""
+        """`levels` are the levels of the taxonomy's tree, deepest first."""
         self._levels = levels
 
     def caption(self, predictions: Sequence[Mapping[str, Prediction]], features: torch.Tensor) -> list[Caption]:
@@ -66,7 +67,7 @@ PAIRS = frozenset(
     | {"Gloves", "Heels", "Jeans", "Jeggings", "Laces", "Leggings", "Pants", "Pyjamas", "Sandals", "Shoes", "Shorts"}
     | {"Socks", "Stockings", "Sunglasses", "Suspenders", "Tights", "Trousers", "Trunks"}
 )
-"""Last words that stay in the plural: one article is a pair, or a set."""
+"""Last words that stay plural, because one article is a pair or a set."""
 
 IRREGULAR = {
     "Kurtis": "Kurti",
@@ -76,22 +77,23 @@ IRREGULAR = {
     "Ties and Cufflinks": "Tie and Cufflinks",
     "Tshirts": "T-shirt",
 }
-"""Values whose written form no rule gives."""
+"""Values whose form in names does not follow the rules of `singular`."""
 
 
 def name_from(predictions: Mapping[str, Prediction], levels: Sequence[str] = TREE_LEVELS) -> str | None:
-    """A name from the sure values; None where not even a category (of the tree's `levels`) is sure."""
-    sure = {name: prediction.value for name, prediction in predictions.items() if prediction.value is not None}
-    category = next((sure[level] for level in levels if level in sure), None)
+    """A name from the answered values, or None if none of the tree's `levels` is answered."""
+    answers = {name: prediction.value for name, prediction in predictions.items() if prediction.value is not None}
+    category = next((answers[level] for level in levels if level in answers), None)
     if category is None:
         return None
     noun = singular(category)
-    parts = [sure.get("gender"), IRREGULAR.get(sure.get("baseColour", ""), sure.get("baseColour")), sure.get("usage")]
+    colour = answers.get("baseColour")
+    parts = [answers.get("gender"), IRREGULAR.get(colour or "", colour), answers.get("usage")]
     return " ".join([part for part in parts if part and part not in noun.split()] + [noun])
 
 
 def singular(category: str) -> str:
-    """A category as one article's name: Dresses to Dress, Watches to Watch, Jeans to Jeans."""
+    """The singular of a category: Dresses to Dress, Watches to Watch, but Jeans to Jeans."""
     if category in IRREGULAR:
         return IRREGULAR[category]
     *before, last = category.split()

@@ -1,12 +1,14 @@
-"""From visual tokens to words, one step at a time, with a KV cache and never a word that contradicts an answer.
+"""Constrained decoding of names from visual tokens, step by step with a key-value cache.
 
-Left alone, a decoder says what suits every picture and leaves out what only this one shows. So a detail ("striped",
-"graphic", "chronograph") that the picture makes likely enough is weighed against how common it is among names of that
-article type: score = log p(word | picture) - detail * log p(word | type), the logit adjustment of Menon et al. (ICLR
-2021) and in the spirit of Li et al.'s mutual information (NAACL 2016).
+Words that contradict an answer are masked. A name ends only after a noun, contains no word twice and no two words that
+exclude each other, and has at most the network's `max_tokens` words.
 
-Greedy search is served; beam search is for measuring what greedy leaves behind. A name ends only after a noun, says
-no word twice and no two that exclude each other, and has at most the network's `max_tokens` words.
+Unadjusted, a decoder prefers words that suit every image over details of this one. So a sufficiently likely detail
+("striped", "graphic", "chronograph") is scored relative to its frequency among names of its article type:
+log p(word | image) - detail * log p(word | type). This is the logit adjustment of Menon et al. (ICLR 2021), similar to
+the mutual information objective of Li et al. (NAACL 2016).
+
+Serving uses greedy search; beam search serves as a comparison.
 """
 
 from __future__ import annotations
@@ -29,11 +31,11 @@ Words = list[list[int]]
 
 
 class CaptionTimeout(RuntimeError):
-    """The names were not finished within the time given."""
+    """Raised if the names are not complete at the deadline."""
 
 
 class _DecodingState:
-    """Which token each row may say next, what it has said, and what details are worth. One row per name in progress."""
+    """Constraints on the next token, with one row per name in progress: words used so far, nouns and details."""
 
     def __init__(self, masks: WordMasks | None, places: torch.Tensor, network: CaptionNetwork) -> None:
         size = network.sizes.vocabulary
@@ -47,7 +49,7 @@ class _DecodingState:
         self._details = torch.zeros(len(places), dtype=torch.long, device=places.device)
 
     def allowed_tokens(self, previous: torch.Tensor, step: int) -> torch.Tensor:
-        """N x tokens: what may be said after `previous` (N). Some token always may: the answered type's own name."""
+        """Which tokens may follow `previous` (N), N x tokens. There is always one: the name of the answered type."""
         if self._masks is None:
             return self._allowed
         allowed = self._allowed & ~self._said & ~self._masks.forbidden_after[previous]
@@ -57,13 +59,15 @@ class _DecodingState:
         return allowed
 
     def token_scores(self, logits: torch.Tensor, previous: torch.Tensor, step: int) -> torch.Tensor:
-        """N x tokens: what each next token adds to the score, minus infinity where it may not be said."""
-        chances = torch.log_softmax(logits, dim=1)
-        is_wanted = (chances > math.log(self._sizes.detail_chance)) & (self._details < self._sizes.details)[:, None]
-        worth = torch.where(is_wanted, chances + self._sizes.detail * self._rarity, chances)
-        return worth.masked_fill_(~self.allowed_tokens(previous, step), -torch.inf)
+        """Score of each next token, N x tokens: log probability plus bonus for details; -inf if it is not allowed."""
+        log_probabilities = torch.log_softmax(logits, dim=1)
+        is_likely = log_probabilities > math.log(self._sizes.detail_chance)
+        has_bonus = is_likely & (self._details < self._sizes.details)[:, None]
+        scores = torch.where(has_bonus, log_probabilities + self._sizes.detail * self._rarity, log_probabilities)
+        return scores.masked_fill_(~self.allowed_tokens(previous, step), -torch.inf)
 
     def append(self, tokens: torch.Tensor) -> None:
+        """Record each row's next token (N)."""
         self._details += self._rarity.gather(1, tokens[:, None])[:, 0] > 0
         self._said.scatter_(1, tokens[:, None], True)
         if self._masks is not None:
@@ -71,6 +75,7 @@ class _DecodingState:
             self._has_noun |= self._masks.nouns[tokens]
 
     def select_rows(self, rows: torch.Tensor) -> None:
+        """Keep only the given rows, in the given order."""
         self._said, self._has_noun, self._allowed = self._said[rows], self._has_noun[rows], self._allowed[rows]
         self._rarity, self._details = self._rarity[rows], self._details[rows]
 
@@ -83,9 +88,10 @@ def greedy(
     masks: WordMasks | None,
     deadline: float | None = None,
 ) -> Words:
-    """Each row's likeliest next word, until all have ended. Without `masks` nothing is forbidden.
+    """Greedy search: each row's highest-scoring next token, until all rows have ended.
 
-    deadline: by time.monotonic(); raises CaptionTimeout when it has passed and some names are unfinished.
+    `visual` are visual tokens (N x queries x width), `places` the answers' indices (N x attributes). Without `masks`,
+    decoding is unconstrained. Raises CaptionTimeout if names are incomplete at the `deadline` (of time.monotonic()).
     """
     memory, cache, state = network.memory(visual, places), new_cache(), _DecodingState(masks, places, network)
     previous = torch.full((len(visual),), BEGIN, device=visual.device)
@@ -93,7 +99,7 @@ def greedy(
     written = []
     for step in range(network.sizes.max_tokens):
         if deadline is not None and time.monotonic() > deadline:
-            raise CaptionTimeout(f"only {step} words in the time given")
+            raise CaptionTimeout(f"only {step} words before the deadline")
         logits = network.decode(network.encode_text(previous[:, None], cache, step), memory, cache)[:, 0]
         chosen = state.token_scores(logits, previous, step).argmax(dim=1)
         previous = torch.where(has_ended, PAD, chosen)
@@ -114,7 +120,7 @@ def beam(
     width: int = 4,
     length_power: float = 0.7,
 ) -> Words:
-    """The best of `width` names per row by log-likelihood over length ** `length_power`."""
+    """Beam search: the best of `width` names per row by score / length ** `length_power`."""
     count, size = len(visual), network.sizes.vocabulary
     rows = torch.arange(count, device=visual.device).repeat_interleave(width)
     memory, cache, state = (
@@ -124,13 +130,13 @@ def beam(
     )
     tokens = torch.full((count * width, 1), BEGIN, device=visual.device)
     scores = torch.full((count, width), -torch.inf, device=visual.device)
-    scores[:, 0] = 0.0  # all beams begin alike: only one of them may go on
+    scores[:, 0] = 0.0  # all beams start equal, so only the first may branch
     has_ended = torch.zeros(count * width, dtype=torch.bool, device=visual.device)
     for step in range(network.sizes.max_tokens):
         logits = network.decode(network.encode_text(tokens[:, -1:], cache, step), memory, cache)[:, 0]
         scored = state.token_scores(logits, tokens[:, -1], step)
         scored[has_ended] = -torch.inf
-        scored[has_ended, PAD] = 0.0  # an ended name goes on as it is, at no cost
+        scored[has_ended, PAD] = 0.0  # a complete name is kept at no cost
         best = (scores[:, :, None] + scored.view(count, width, size)).view(count, -1).topk(width, dim=1)
         scores, parents = best.values, best.indices // size
         kept = (parents + torch.arange(count, device=visual.device)[:, None] * width).flatten()

@@ -1,8 +1,8 @@
-"""What each word of a name says about the attributes, so that a name can be kept in agreement with the answers.
+"""The captioner's vocabulary and its rules, which keep names consistent with the answers.
 
-A word *fits* some values of an attribute: beside any other answer it would be a contradiction ("shirt" beside
-Trousers). A word that *needs* an attribute tells its value, and is left out where that is not answered ("women" where
-the gender is not sure). Everything is data, counted when a captioner is trained, and travels in its bundle.
+A word *fits* some values of an attribute and contradicts all others ("shirt" contradicts Trousers). A word that *needs*
+an attribute reveals its value, so it is not used if the attribute is unanswered ("women" if the gender is unknown).
+The rules are counted when a captioner is trained, and are part of its bundle.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ UNANSWERED = -1
 
 @dataclass(frozen=True)
 class Lexicon:
-    """The words a name may have, in the tokens' order. `fits[attribute][word]` lists values, without an entry all fit.
+    """The words of names, and which of them may be used with which answers.
 
-    `needs[attribute]` are words that want an answer; `nouns` are those that name an article, CATEGORY among them;
-    `apart` are pairs that no name has both of ("striped" and "checked").
+    `fits[attribute][word]` are the values that the word fits; without an entry it fits all. `needs[attribute]` are the
+    words that may be used only if the attribute is answered. `nouns` are the words for articles, including CATEGORY.
+    `apart` are pairs of words that exclude each other ("striped" and "checked").
     """
 
     words: tuple[str, ...]
@@ -41,14 +42,15 @@ class Lexicon:
 
     @cached_property
     def attributes(self) -> tuple[str, ...]:
+        """The attributes with rules, in the order of the network's answers."""
         return tuple(self.needs)
 
     def conflicts(self, word: str, answers: Mapping[str, str | None]) -> list[str]:
-        """The attributes whose answer the word contradicts, or tells although there is none."""
+        """The attributes whose answer the word contradicts, or reveals although there is none."""
         return [name for name in self.attributes if not self.agrees(word, name, answers.get(name))]
 
     def agrees(self, word: str, attribute: str, value: str | None) -> bool:
-        """Whether the word may stand beside this answer (None: not answered)."""
+        """Whether the word may be used with this answer; None is unanswered."""
         if value is None:
             return word not in self.needs[attribute]
         fitting = self.fits[attribute].get(word)
@@ -67,7 +69,7 @@ class Lexicon:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Lexicon:
-        """Raises KeyError, TypeError or AttributeError where the data is no lexicon."""
+        """Read the data of `to_json`. Raises KeyError, TypeError or AttributeError if it is not a lexicon."""
         return cls(
             words=tuple(data["words"]),
             fits={name: {word: tuple(values) for word, values in rows.items()} for name, rows in data["fits"].items()},
@@ -78,7 +80,7 @@ class Lexicon:
 
 
 class Agreement:
-    """Reads written names against answers, from the text alone."""
+    """Checks finished names against the answers, from the text alone."""
 
     def __init__(self, lexicon: Lexicon, taxonomy: Taxonomy) -> None:
         self._lexicon = lexicon
@@ -86,10 +88,10 @@ class Agreement:
         self._values = {name: {value_word(v): v for v in taxonomy.values[name]} for name in lexicon.attributes}
 
     def contradictions(self, text: str, answers: Mapping[str, str | None]) -> list[str]:
-        """What a name says against the answers, as "attribute: word".
+        """The contradictions of a name with the answers, as "attribute: word".
 
-        A word contradicts an answer it does not fit, and so does the full name of any other value of that attribute.
-        The name of an answered value, a category's for one, is no contradiction.
+        A word contradicts an answer that it does not fit, or if it is the name of another value of that attribute. The
+        name of any answered value, such as a category's, is never a contradiction.
         """
         found = set()
         answered = {value_word(value) for value in answers.values() if value}
@@ -105,9 +107,11 @@ class Agreement:
 
 
 class WordMasks:
-    """The lexicon as tensors over the tokens, for a whole batch at once.
+    """The lexicon's rules as boolean tensors over the `size` tokens of the vocabulary.
 
-    `ids` gives each word's token. Tokens that are no word of the lexicon (pieces, control tokens) are never allowed.
+    `ids` maps words to tokens. Tokens that are not words of the lexicon (word pieces, control tokens) are never
+    allowed. `nouns` (tokens) marks nouns; `forbidden_after` and `excludes` (tokens x tokens) mark pairs of which the
+    second may not directly follow the first, or may not be in the same name.
     """
 
     def __init__(self, lexicon: Lexicon, taxonomy: Taxonomy, ids: Mapping[str, int], size: int) -> None:
@@ -125,6 +129,7 @@ class WordMasks:
             self.excludes[ids[first], ids[second]] = self.excludes[ids[second], ids[first]] = True
 
     def to(self, device: torch.device) -> WordMasks:
+        """Move the tensors to a device, in place; returns self."""
         self._allowed = {name: table.to(device) for name, table in self._allowed.items()}
         self.nouns, self.forbidden_after, self.excludes = (
             table.to(device) for table in (self.nouns, self.forbidden_after, self.excludes)
@@ -132,19 +137,19 @@ class WordMasks:
         return self
 
     def places(self, answers: Sequence[Mapping[str, str | None]]) -> torch.Tensor:
-        """N x attributes: each answer's index in the taxonomy, UNANSWERED where there is none."""
+        """The answers' indices in the taxonomy, N x attributes; UNANSWERED if there is none."""
         rows = [[self._places[name].get(row.get(name) or "", UNANSWERED) for name in self._places] for row in answers]
         return torch.tensor(rows, dtype=torch.long).view(len(answers), len(self._places))
 
     def allowed(self, places: torch.Tensor) -> torch.Tensor:
-        """N x tokens: which words agree with the answers of each row."""
+        """Which tokens agree with all answers of a row, N x tokens."""
         tables = [self._allowed[name][places[:, at]] for at, name in enumerate(self._allowed)]
         return torch.stack(tables).all(dim=0)
 
     def _table(
         self, lexicon: Lexicon, taxonomy: Taxonomy, name: str, ids: Mapping[str, int], known: Iterable[str]
     ) -> torch.Tensor:
-        """(values + 1) x tokens; the last row is for no answer, so that UNANSWERED points at it."""
+        """Which tokens agree with which answer, (values + 1) x tokens; the last row (index -1) is for UNANSWERED."""
         values = taxonomy.values[name]
         table = torch.zeros(len(values) + 1, self._size, dtype=torch.bool)
         for word in known:
@@ -152,7 +157,7 @@ class WordMasks:
         return table
 
     def _forbidden_table(self, taxonomy: Taxonomy, ids: Mapping[str, int]) -> torch.Tensor:
-        """tokens x tokens: True where the second may not follow the first, because they would read as a value."""
+        """Pairs of tokens that would read as a multi-word value, tokens x tokens."""
         table = torch.zeros(self._size, self._size, dtype=torch.bool)
         for parts in phrases_of(value for rows in taxonomy.values.values() for value in rows):
             if parts[-2] in ids and parts[-1] in ids:

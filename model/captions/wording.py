@@ -1,7 +1,7 @@
-"""Words of product names: one spelling for each, and back to a name that reads well.
+"""Normalisation of product names to lists of words, and the way back to readable names.
 
-A name is handled as a list of lower-case words. A value of several words is one of them ("navy_blue", "t-shirt" is
-already one), so that what a word says does not depend on its neighbours.
+Words are lower case. A multi-word value is one word ("navy_blue"), so that the meaning of a word does not depend on its
+neighbours.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from model.captions.captioner import PAIRS, singular
 
 CATEGORY = "<category>"
-"""Stands for the deepest sure category where the article type is not sure."""
+"""Placeholder for the deepest answered category if the article type is unanswered."""
 
 VARIANTS = {
     "tee": "t-shirt",
@@ -54,7 +54,7 @@ VARIANTS = {
     "sport": "sports",
     "sunglass": "sunglasses",
 }
-"""Other spellings of one word."""
+"""Spelling variants and their normal forms."""
 
 NORMALIZATIONS = (
     (re.compile(r"[’`´]"), "'"),
@@ -66,13 +66,13 @@ NORMALIZATIONS = (
     (re.compile(r"\boff[ -]white\b"), " off white "),
     (re.compile(r"\bnavy\b(?! blue)"), " navy blue "),
 )
-"""Rewritten before a name is cut into words."""
+"""Patterns and replacements, applied in order to a lower-case name before it is split into words."""
 
 _WORD = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 
 
 def words_of_name(name: str, phrases: Mapping[tuple[str, ...], str] | None = None) -> list[str]:
-    """A name's words in order, in one spelling and number; `phrases` (see `phrases_of`) are joined into one word."""
+    """The normalised words of a name, in order; `phrases` (see `phrases_of`) are joined into one word."""
     text = name.lower()
     for pattern, replacement in NORMALIZATIONS:
         text = pattern.sub(replacement, text)
@@ -81,7 +81,7 @@ def words_of_name(name: str, phrases: Mapping[tuple[str, ...], str] | None = Non
 
 
 def normalize_word(word: str) -> str:
-    """The form in which a word is kept: a garment in the singular, a pair in the plural."""
+    """The normal form of a word: singular, but plural for articles that are pairs."""
     word = VARIANTS.get(word, word)
     if word.isdigit() or len(word) < 4 or word in INVARIANT:
         return word
@@ -94,18 +94,18 @@ def normalize_word(word: str) -> str:
 
 
 def value_word(value: str) -> str:
-    """A value of the taxonomy as one word: "Navy Blue" to navy_blue, "Tshirts" to t-shirt."""
+    """A taxonomy value as one word: "Navy Blue" to navy_blue, "Tshirts" to t-shirt."""
     return "_".join(words_of_name(singular(value) if value != "Multi" else "Multicoloured"))
 
 
 def phrases_of(values: Iterable[str]) -> dict[tuple[str, ...], str]:
-    """The values of several words, each with the one word that stands for it."""
+    """Multi-word values, as tuples of words, to the single words of `value_word`."""
     found = {tuple(value_word(value).split("_")): value_word(value) for value in values}
     return {parts: word for parts, word in found.items() if len(parts) > 1}
 
 
 def join_phrases(words: Sequence[str], phrases: Mapping[tuple[str, ...], str]) -> list[str]:
-    """Each phrase replaced by its word, the longest first."""
+    """Replace each phrase by its single word; the longest match wins."""
     longest = max((len(parts) for parts in phrases), default=1)
     joined: list[str] = []
     at = 0
@@ -118,7 +118,7 @@ def join_phrases(words: Sequence[str], phrases: Mapping[tuple[str, ...], str]) -
 
 
 def text_of(words: Sequence[str], category: str | None = None) -> str:
-    """A name as a person reads it: "Men Navy Blue T-shirt". `category` is put in place of CATEGORY."""
+    """A readable name: "Men Navy Blue T-shirt". `category` replaces CATEGORY."""
     written = [category or "" if word == CATEGORY else word.replace("_", " ").title() for word in words]
     text = " ".join(part for part in written if part)
     return text.replace("T-Shirt", "T-shirt").replace(" And ", " and ")
@@ -129,4 +129,4 @@ INVARIANT = frozenset(
     {"men", "women", "boys", "girls", "kids", "sports", "lotus", "canvas", "mens", "stripes", "series", "sneakers"}
     | {"ballerinas", "wedges", "pumps", "loafers", "boots", "slippers", "floaters", "toes", "capris"}
 )
-"""Words that end in s without being one of many."""
+"""Words that end in s but are not reduced to a singular."""

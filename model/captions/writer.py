@@ -1,4 +1,4 @@
-"""The captioner that a bundle brings along: names whose words come from the picture, and the picture's embedding."""
+"""The neural captioner of a bundle: names with details from the image, and image and text embeddings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from model.taxonomy import TREE_LEVELS, Taxonomy
 
 
 class DecoderCaptioner:
-    """Writes with the bundle's decoder; what it cannot finish in `budget_s` is structured text, marked as degraded."""
+    """Writes names with the bundle's decoder; falls back to structured text, marked as degraded, after `budget_s`."""
 
     source = "decoder"
 
@@ -40,7 +40,7 @@ class DecoderCaptioner:
         self.masks = WordMasks(parts.lexicon, taxonomy, self._ids, parts.sizes.vocabulary).to(device)
 
     def caption(self, predictions: Sequence[Mapping[str, Prediction]], features: torch.Tensor) -> list[Caption]:
-        """See `Captioner`. Without a sure category at any level there is nothing to name."""
+        """See `Captioner`. The text is None if no level of the tree is answered."""
         deadline = time.monotonic() + self.budget_s
         structured = self._fallback.caption(predictions, features)
         try:
@@ -50,7 +50,7 @@ class DecoderCaptioner:
             names = self.write(visual, answers, deadline)
         except CaptionTimeout:
             return [Caption(caption.text, caption.source, is_degraded=True) for caption in structured]
-        except RuntimeError:  # torch's own, out of memory among them: the answers are still good without names
+        except RuntimeError:  # from torch, e.g. out of memory: the attributes are still valid
             return [Caption(caption.text, caption.source, is_degraded=True) for caption in structured]
         return [
             Caption(caption.text and name, self.source if caption.text else caption.source, embedding)
@@ -71,13 +71,13 @@ class DecoderCaptioner:
         return [self.text(row, answer) for row, answer in zip(rows, answers, strict=True)]
 
     def text(self, tokens: Sequence[int], answers: Mapping[str, str | None]) -> str:
-        """Tokens as a person reads them, the category's name put in where it is meant."""
+        """Tokens as a readable name; the deepest answered category replaces CATEGORY."""
         category = next((answers[level] for level in TREE_LEVELS if answers.get(level)), None)
         words = [self._words.get(token, "") for token in tokens]
         return text_of(words, singular(category) if category else None)
 
     def embed_texts(self, texts: Sequence[str]) -> Embedding:
-        """Words of any kind into the pictures' space, N x embedding: for search by words."""
+        """Text embeddings in the space of image embeddings, N x embedding, float16, for text-to-image search."""
         rows = [self.tokens_of(words_of_name(text, self._phrases)) for text in texts]
         longest = max((len(row) for row in rows), default=0)
         padded = torch.tensor([row + [PAD] * (longest - len(row)) for row in rows], device=self.device)
@@ -86,6 +86,6 @@ class DecoderCaptioner:
         return embedded.cpu().numpy().astype(np.float16)
 
     def tokens_of(self, words: Sequence[str]) -> list[int]:
-        """Begin, words (cut to what the network reads), end."""
+        """The tokens of the words, cut to the network's maximum, between BEGIN and END."""
         found = self._tokenizer.encode(" ".join(words), add_special_tokens=False).ids
         return [BEGIN, *found[: self.parts.sizes.max_tokens], END]

@@ -1,1 +1,1 @@
-"""The attribute network and the ways it is made faster for serving."""
+"""The attribute network, and its optimisations for serving."""

@@ -1,4 +1,4 @@
-"""How many processor cores this process may use: PyTorch collapses under load with more threads than cores."""
+"""The number of CPU cores available to this process; PyTorch becomes very slow with more threads than cores."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def available_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """At least 1: the smaller of the cores we may run on and the container's CPU limit (cgroup v2, else v1)."""
+    """The smaller of the CPU affinity and the container's CPU limit (cgroup v2, else v1), at least 1."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limit = _limit_v2(cgroup) or _limit_v1(cgroup)
     return affinity if limit is None else max(1, min(affinity, int(limit)))

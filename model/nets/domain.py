@@ -1,7 +1,7 @@
-"""Whether a picture shows a product at all: a small head over what every stage of the backbone has seen.
+"""The in_domain head: a small classifier, over features of all backbone stages, of whether an image shows a product.
 
-The pooled features alone do not tell: trained on products only, they describe whatever they get as one. The early
-stages, which know textures and edges, do.
+The final features alone are not enough: trained on products only, they represent any image as a product. The early
+stages, which represent edges and textures, separate the two.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ from torch import nn
 
 HIDDEN = 64
 REACH = 8.0
-"""Standard deviations beyond which a feature says nothing more."""
+"""Standardised features are clamped to this many standard deviations."""
 
 
 def domain_features(pooled: torch.Tensor, maps: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Pooled features and the mean and deviation of each stage's channels, N x inputs."""
+    """The head's inputs, N x inputs: pooled features, and mean and standard deviation of each stage's channels.
+
+    `pooled` is N x features, `maps` are the stages' feature maps, N x channels x h x w each.
+    """
     parts = [pooled]
     for stage in maps:
         parts += [stage.mean(dim=(2, 3)), stage.std(dim=(2, 3), correction=0)]

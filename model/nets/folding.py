@@ -1,7 +1,8 @@
-"""The network as it is served: batch normalisation folded into the convolution before it, channels last.
+"""Preparation of a network for serving: batch norms folded into convolutions, and channels-last memory format.
 
-In evaluation a batch norm only scales and shifts channels, which the convolution's own weights can do (Jacob et al.,
-arXiv 1712.05877, section 3.2). Both together halve what the companion costs on a CPU. A ConvNeXt has nothing to fold.
+In evaluation mode a batch norm scales and shifts channels, which the preceding convolution's weights can do as well
+(Jacob et al., arXiv 1712.05877, section 3.2). Both measures together halve the companion's time on a CPU. A ConvNeXt
+has no batch norms.
 """
 
 from __future__ import annotations
@@ -16,26 +17,26 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from model.nets.network import AttributeNetwork
 
 TOLERANCE = 1e-3
-"""In logits: moves no score by .001."""
+"""Allowed difference of logits; it changes scores by less than .001."""
 
 
 def prepare_for_serving(network: AttributeNetwork, size: tuple[int, int]) -> AttributeNetwork:
-    """A folded copy of a network in evaluation mode; the network itself where the copy would answer differently.
+    """A folded copy of a network in evaluation mode, or the network itself if the copy's logits differ.
 
-    `size` is the input's (height, width). Folding trusts that a module calls its children in the order it lists them,
-    as timm's do; a random picture is the check.
+    `size` is the input's (height, width). Folding assumes that modules call their children in the order of their
+    definition, as timm's do; the result is checked on a random image.
     """
     candidate = copy.deepcopy(network)
     fold(candidate)
-    picture = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        before, after = network(picture), candidate(picture)
+        before, after = network(image), candidate(image)
     is_same = all(torch.allclose(before[name], after[name], rtol=0, atol=TOLERANCE) for name in before)
     return (candidate if is_same else network).to(memory_format=torch.channels_last)
 
 
 def fold(module: nn.Module) -> int:
-    """Fold every batch norm that is listed right after a convolution of its width, in place; returns how many."""
+    """Fold, in place, every batch norm that directly follows a convolution of its width. Returns their number."""
     folded = 0
     for parent in list(module.modules()):
         for (first, convolution), (second, norm) in itertools.pairwise(list(parent.named_children())):
@@ -49,6 +50,6 @@ def fold(module: nn.Module) -> int:
 
 
 def _drop_and_activation(norm: nn.Module) -> nn.Module:
-    """What a norm of timm's does after normalising: dropout and activation."""
+    """The dropout and activation of timm's combined norm layers."""
     parts = (getattr(norm, name, None) for name in ("drop", "act"))
     return nn.Sequential(*[part for part in parts if isinstance(part, nn.Module)])

@@ -1,11 +1,11 @@
-"""The network: a timm backbone and one linear head per attribute, and perhaps a companion that answers with it.
+"""The attribute network: a timm backbone with one linear head per attribute, and an optional companion network.
 
-The heads come from the taxonomy. Training adds auxiliary heads for the derived levels (they help the features);
-a bundle does not hold those, because subCategory and masterCategory are summed up from articleType when answering.
+Training adds auxiliary heads for the derived levels, which improve the features. Bundles do not contain them, because
+scores of subCategory and masterCategory are sums over articleType.
 
-Networks that learnt from different beginnings are wrong about different pictures. So a second, the companion, may look
-at the same input with a backbone of its own, and what is answered is the weighted mean of both's probabilities.
-Everything else, the feature map, the photo head and the domain head, is the first one's.
+Networks trained from different initial weights make different errors. So a companion with a backbone of its own may get
+the same input; the answer is the weighted average of both networks' probabilities. Feature map, photo head and
+in_domain head are the first network's.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from torch import nn
 from model.nets.domain import DomainHead, domain_features
 
 DOMAIN = "in_domain"
-"""The logit that says whether a picture shows a product at all, N; above 0 it does."""
+"""Key of the in_domain logits, N; an image shows a product if its logit is at least 0."""
 
 PHOTO_HEAD = "is_photo"
-"""One more served head, one logit: whether a picture looks like a person's own photo rather than a catalogue's."""
+"""Name of the photo head, with one logit: customer photo (positive) or catalogue image."""
 
 
 class AttributeNetwork(nn.Module):
-    """Pictures in, one row of logits per attribute out.
+    """Images to logits per attribute.
 
-    `outputs` maps an attribute to its number of values. The backbone's pooled features are N x `features`.
-    `domain_inputs` is the width of the domain head's input; 0: there is none, and every picture counts as a product.
-    `companion` is timm's name of the second backbone ("": none), `companion_share` its part of the mean, 0 to 1.
+    `outputs` maps each head to its number of values. `features` is the width of the backbone's pooled features.
+    `domain_inputs` is the number of inputs of the in_domain head; with 0 there is none. `companion` is the timm model
+    name of the second backbone ("" for none), `companion_share` its weight in the average, 0 to 1.
     """
 
     def __init__(
@@ -52,12 +52,12 @@ class AttributeNetwork(nn.Module):
         self.features = int(cast(Any, self.backbone).num_features)
         self.heads = nn.ModuleDict({name: nn.Linear(self.features, count) for name, count in outputs.items()})
         self.domain = DomainHead(domain_inputs) if domain_inputs else None
-        asked = {name: count for name, count in outputs.items() if name != PHOTO_HEAD}
-        self.companion = AttributeNetwork(companion, asked) if companion else None
+        attributes = {name: count for name, count in outputs.items() if name != PHOTO_HEAD}
+        self.companion = AttributeNetwork(companion, attributes) if companion else None
         self.companion_share = companion_share
 
     def feature_map(self, images: torch.Tensor) -> torch.Tensor:
-        """The last feature map, N x features x h x w: what a captioner attends to."""
+        """The backbone's last feature map, N x features x h x w; the captioner's input."""
         return cast(torch.Tensor, self.backbone.forward_features(images))
 
     def pool(self, feature_map: torch.Tensor) -> torch.Tensor:
@@ -65,13 +65,13 @@ class AttributeNetwork(nn.Module):
         return cast(torch.Tensor, self.backbone.forward_head(feature_map))
 
     def encode(self, images: torch.Tensor, *, has_maps: bool = False) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """The last feature map, and every stage's where the domain head (or the caller) needs them."""
+        """The last feature map, and the feature maps of all stages if there is an in_domain head or `has_maps`."""
         if self.domain is None and not has_maps:
             return self.feature_map(images), []
         return cast(tuple[torch.Tensor, list[torch.Tensor]], self.backbone.forward_intermediates(images))
 
     def head_logits(self, feature_map: torch.Tensor, maps: list[torch.Tensor]) -> dict[str, torch.Tensor]:
-        """This backbone's logits per attribute, each N x values, and the domain's, N, where there is such a head."""
+        """This backbone's logits per head, N x values each, and the in_domain logits, N, if there is such a head."""
         pooled = self.pool(feature_map)
         logits: dict[str, torch.Tensor] = {name: head(pooled) for name, head in self.heads.items()}
         if self.domain is not None:
@@ -79,7 +79,10 @@ class AttributeNetwork(nn.Module):
         return logits
 
     def forward_with_features(self, images: torch.Tensor) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """N x 3 x H x W (normalised) to logits as `read` gives them, with the companion's word, and the feature map."""
+        """Logits as of `head_logits`, averaged with the companion's, and the last feature map.
+
+        `images` is N x 3 x H x W, normalised.
+        """
         feature_map, maps = self.encode(images)
         logits = self.head_logits(feature_map, maps)
         if self.companion is not None:
@@ -88,11 +91,11 @@ class AttributeNetwork(nn.Module):
         return logits, feature_map
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The logits alone."""
+        """The logits of `forward_with_features`."""
         return self.forward_with_features(images)[0]
 
 
 def mix_logits(logits: torch.Tensor, others: torch.Tensor, share: float) -> torch.Tensor:
-    """Logits whose softmax is the mean of both's, N x values each; `share` is the others' part of it."""
+    """Logits whose softmax is the weighted average of both softmaxes, N x values; `share` is the weight of `others`."""
     mean = (1 - share) * logits.float().softmax(dim=1) + share * others.float().softmax(dim=1)
     return mean.clamp(min=1e-12).log()

@@ -1,11 +1,11 @@
-"""The network's forward pass as one call that needs no Python until it returns.
+"""The network's forward pass as a TorchScript trace, which runs without Python's global lock.
 
-Layer by layer, a forward pass asks for Python's global lock some three hundred times, and waits for it each time while
-other threads fetch, decode and write answers: in a busy worker the same batch took two to three times as long. Traced
-once, the operations are the same and so are the answers, but they run one after the other without the lock.
+An eager forward pass acquires the lock some three hundred times, and waits for it while other threads fetch, decode and
+write answers: in a busy worker the same batch took two to three times as long. A trace runs the same operations without
+the lock.
 
-TorchScript is deprecated in favour of `torch.compile` and `torch.export`, which need a C++ compiler where the network
-is loaded; the lock file pins a PyTorch that has it.
+TorchScript is deprecated in favour of `torch.compile` and `torch.export`, but those need a C++ compiler on the serving
+machine. The lock file pins a PyTorch version that has TorchScript.
 """
 
 from __future__ import annotations
@@ -17,17 +17,20 @@ import torch
 
 TRACED_BATCH = 2
 CHECKED_BATCH = 3
-"""Another than the traced one, so that a batch size baked into the trace shows."""
+"""Differs from the traced batch size, to detect a trace with a fixed batch size."""
+
 WARM_UPS = 2
-"""Calls in which TorchScript looks at what comes, and after which it has settled on how to run it."""
+"""Number of calls in which TorchScript profiles and optimises the graph."""
+
 TOLERANCE = 1e-4
-"""In logits and features; on the same processor the difference is zero."""
+"""Allowed difference of logits and features; on the same processor it is zero."""
 
 NetworkOutput = tuple[dict[str, torch.Tensor], torch.Tensor]
+"""Logits, N x values per head, and the last feature map, N x features x h x w."""
 
 
 class FeatureNetwork(Protocol):
-    """What a predictor asks of a network."""
+    """The interface that the predictor needs of a network."""
 
     def forward_with_features(self, images: torch.Tensor) -> NetworkOutput:
         """See `AttributeNetwork.forward_with_features`."""
@@ -41,16 +44,16 @@ class TracedNetwork:
         self._graph, self._names, self._is_optimized = graph, names, is_optimized
 
     def forward_with_features(self, images: torch.Tensor) -> NetworkOutput:
-        """N x 3 x H x W (normalised, channels last in memory) to logits, N x values each, and the feature map."""
+        """See `AttributeNetwork.forward_with_features`; `images` must be in channels-last memory format."""
         with torch.jit.optimized_execution(self._is_optimized):  # type: ignore[attr-defined]
             *logits, feature_map = self._graph(images)
         return dict(zip(self._names, logits, strict=True)), feature_map
 
 
 def trace_network(network: FeatureNetwork, size: tuple[int, int], device: torch.device) -> FeatureNetwork:
-    """The network (in evaluation mode, on `device`) as a trace; itself where that cannot be or answers differently.
+    """A trace of the network, or the network itself if it cannot be traced or the trace's outputs differ.
 
-    `size` is the input's (height, width).
+    The network has to be in evaluation mode and on `device`; `size` is the input's (height, width).
     """
     with torch.inference_mode():
         try:
@@ -59,7 +62,7 @@ def trace_network(network: FeatureNetwork, size: tuple[int, int], device: torch.
             for _ in range(WARM_UPS):
                 candidate.forward_with_features(pictures)
             is_same = _is_same(network.forward_with_features(pictures), candidate.forward_with_features(pictures))
-        except (RuntimeError, TypeError):  # what no trace can hold, and a batch size that one held fast
+        except (RuntimeError, TypeError):  # outputs that cannot be traced, or a fixed batch size
             return network
         return candidate if is_same else network
 
@@ -75,10 +78,10 @@ def _trace(network: FeatureNetwork, pictures: torch.Tensor) -> TracedNetwork:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        # What this one warns of, `traced` finds out.
+        # `trace_network` checks the outputs, so tracer warnings can be ignored.
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         graph = torch.jit.trace(flat, pictures, check_trace=False)  # type: ignore[no-untyped-call]
-    # On a GPU, optimizing means to compile kernels, anew for every batch size and while jobs wait.
+    # On a GPU, optimisation would compile kernels again for every batch size, while jobs wait.
     return TracedNetwork(graph, names, is_optimized=pictures.device.type == "cpu")
 
 
