@@ -54,14 +54,14 @@ def readyz() -> Response:
     return jsonify({"status": "ready" if is_complete else "degraded", "parts": parts})
 
 
-def check_dependencies(services: Services) -> dict[str, str]:
+def check_dependencies(all_services: Services) -> dict[str, str]:
     """Returns the state of each dependency: `ok`, `down`, `missing`, `outdated` or `unknown`."""
-    revision = _read_revision(services.engine)
+    revision = _read_revision(all_services.engine)
     return {
         "postgres": "down" if isinstance(revision, SQLAlchemyError) else OK,
         "schema": "unknown" if isinstance(revision, SQLAlchemyError) else _schema_state(revision),
-        "storage": _storage_state(services.storage),
-        "redis": OK if services.publisher.is_reachable() else "down",
+        "storage": _storage_state(all_services.storage),
+        "redis": OK if all_services.publisher.is_reachable() else "down",
     }
 
 

@@ -1,4 +1,4 @@
-"""Commands that run the service: `up`, and each process by itself."""
+"""Commands that run the service: `up` for all of it, and one command per process."""
 
 from __future__ import annotations
 
