@@ -196,7 +196,9 @@ def _save_weights(weights: Mapping[str, torch.Tensor], file: Path) -> None:
 
 def _calibration(data: Mapping[str, Mapping[str, float]], taxonomy: Taxonomy) -> dict[str, Calibration]:
     if set(data) != set(taxonomy.values):
-        raise BundleError(f"{CONFIG} has calibrations for {sorted(data)}, but the taxonomy has {sorted(taxonomy.values)}")
+        raise BundleError(
+            f"{CONFIG} has calibrations for {sorted(data)}, but the taxonomy has {sorted(taxonomy.values)}"
+        )
     return {name: Calibration(**{key: float(number) for key, number in row.items()}) for name, row in data.items()}
 
 

@@ -6,6 +6,7 @@ real command in a process of its own, with its own environment, signals, output 
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import signal
@@ -70,4 +71,8 @@ def _run(arguments: list[str], environment: dict[str, str], folder: Path, log: P
     sys.argv = arguments
     from cli.main import main
 
-    main()
+    try:
+        main()
+    finally:
+        # multiprocessing ends its processes without them; the last traces are sent by one.
+        atexit._run_exitfuncs()

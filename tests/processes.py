@@ -93,7 +93,7 @@ def wait_until(is_so: Callable[[], bool], timeout_s: float, what: str) -> None:
         time.sleep(POLL_S)
 
 
-def wait_for_file(path: Path, child: Child, timeout_s: float = 60) -> None:
+def wait_for_file(path: Path, child: Child, timeout_s: float = 90) -> None:
     """Waits for a heartbeat file, as a probe would."""
     wait_until(lambda: path.exists() or child.poll() is not None, timeout_s, f"the file {path.name}")
     assert child.poll() is None, f"the process ended with {child.returncode} before it was ready"

@@ -84,7 +84,7 @@ class CaptionNetwork(nn.Module):
     def memory(self, visual: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         """Keys and values of cross-attention: visual tokens, and one token per attribute.
 
-        `places` are the answers' indices, N x attributes, -1 for unanswered; returns N x (queries + attributes) x width.
+        `places` are the answers' indices, N x attributes, -1 if unanswered; returns N x (queries + attributes) x width.
         """
         answers = [
             table(torch.where(places[:, at] < 0, count, places[:, at]))
@@ -105,7 +105,7 @@ class CaptionNetwork(nn.Module):
         return states
 
     def embed_text(self, states: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
-        """Text embeddings, N x embedding, of L2 norm 1, from the states at each row's END; later tokens have no effect."""
+        """Text embeddings, N x embedding, of L2 norm 1, from the state at each row's END; later tokens are ignored."""
         ends = (words == END).int().argmax(dim=1)
         picked = self.text_norm(states[torch.arange(len(words), device=words.device), ends])
         return functional.normalize(self.text_out(picked).float(), dim=-1)

@@ -38,7 +38,7 @@ class FeatureNetwork(Protocol):
 
 
 class TracedNetwork:
-    """FeatureNetwork what the network sees that was traced."""
+    """A trace with the interface of the traced network; `names` are the keys of its logits."""
 
     def __init__(self, graph: Any, names: tuple[str, ...], *, is_optimized: bool) -> None:
         self._graph, self._names, self._is_optimized = graph, names, is_optimized

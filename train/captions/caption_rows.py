@@ -167,7 +167,7 @@ def label_sizes(lexicon: Lexicon, taxonomy: Taxonomy) -> tuple[int, ...]:
 
 
 def rarity_of(rows: CaptionRows, lexicon: Lexicon, vocabulary: Mapping[str, int], sizes: CaptionSizes) -> torch.Tensor:
-    """The negative log share of each detail among a type's targets, (article types + 1) x vocabulary; 0 for other words.
+    """Negative log share of each detail among a type's targets, (article types + 1) x vocabulary; 0 for other words.
 
     A detail is a word that is neither a value nor a noun. Shares of rare types are smoothed towards those of all types;
     the last row, for an unanswered type, has the shares over all types.

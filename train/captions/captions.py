@@ -90,7 +90,7 @@ def write_captioner(
 
 
 def save_with_captions(bundle: Bundle, parts: CaptionerParts, data: Path, folder: Path, cache: Path | None) -> Path:
-    """Write the bundle with this captioner, and its metrics on `val` and `test` in the model card; returns the folder."""
+    """Write the bundle with this captioner and its metrics on `val` and `test`; returns the folder."""
     items = read_catalogue(data)
     whole = dataclasses.replace(bundle, captioner=parts)
     reports = {
@@ -158,7 +158,7 @@ def write_summary(
     found: list[WordRow],
     sizes: CaptionSizes,
 ) -> None:
-    """Print the share of rows that each rule changed, and write settings, sizes, rules and words to OUT/captions.json."""
+    """Print the share of rows each rule changed, and write settings, sizes, rules and words to OUT/captions.json."""
     every = shares | {rule: rows / count for rule, rows in touched.items()}
     print(table(("rule", "share of training rows changed"), [(rule, f"{share:.3f}") for rule, share in every.items()]))
     visible = [row.word for row in found if row.is_visible]

@@ -47,7 +47,7 @@ class WordRow:
 
     @property
     def is_visible(self) -> bool:
-        """Whether the word is typical of a type, or its AUC is high enough; with few checked rows, the limit is higher."""
+        """Whether the word is typical of a type or has a high AUC; the limit is higher with few checked rows."""
         if self.typical >= TYPICAL_SHARE:
             return True
         return self.auc is not None and self.auc >= (

@@ -23,7 +23,7 @@ from worker.process.watchdog import EXIT_HUNG
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-QUICK_LEASES = JobSettings(lease_s=2, renew_every_s=0.5, retry_base_s=0.05)
+QUICK_LEASES = JobSettings(lease_s=3, renew_every_s=0.5, retry_base_s=0.05)
 
 
 def impatient(settings: Settings, **worker: float) -> Settings:

@@ -40,8 +40,8 @@ from tests.records import new_job, open_jobs, outcomes
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 # Shorter than the outages: what holds here holds for minutes with the usual 15 s.
-SHORT_LEASES = JobSettings(lease_s=2, renew_every_s=0.5)
-OUTAGE_S = 4.0
+SHORT_LEASES = JobSettings(lease_s=4, renew_every_s=0.7)
+OUTAGE_S = 6.0
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from tests.integration.worker.conftest import StartWorker
 from tests.processes import running, stop, wait_for_file, wait_until
 from tests.records import new_job, open_jobs, outcomes, read_job
 
-QUICK_LEASES = JobSettings(lease_s=1, renew_every_s=0.3, retry_base_s=0.05)
+QUICK_LEASES = JobSettings(lease_s=3, renew_every_s=0.5, retry_base_s=0.05)
 
 
 def test_a_failing_server_is_asked_again_and_then_given_up(
@@ -51,7 +51,7 @@ def test_a_killed_worker_s_jobs_are_taken_up_by_the_next(
         session.get_one(Job, job.id).address = images.url("/good.jpg")
     sweeper = Sweeper(settings, sessions, publisher)
     with start_worker(settings):
-        wait_until(lambda: sweeper.sweep() is not None and open_jobs(sessions) == 0, 30, "the jobs to be taken up")
+        wait_until(lambda: sweeper.sweep() is not None and open_jobs(sessions) == 0, 60, "the jobs to be taken up")
     assert outcomes(sessions, [job.id, *good]) == ["succeeded"] * 6
     with sessions() as session:
         assert session.scalar(select(func.count()).select_from(Result)) == 6, "each answer is written once"

@@ -22,7 +22,7 @@ from tests.records import new_job, open_jobs, outcomes, read_job
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-QUICK_LEASES = JobSettings(lease_s=1, renew_every_s=0.3, retry_base_s=0.05)
+QUICK_LEASES = JobSettings(lease_s=3, renew_every_s=0.5, retry_base_s=0.05)
 COUNT = 6
 
 

@@ -284,7 +284,7 @@ def test_processes_send_to_a_collector_and_at_their_end_what_is_left(
             assert response.json()["status"] == "succeeded"
         assert stop(worker) == 0
     wanted = {("enrich-api", "POST /v1/jobs"), ("enrich-worker", "job"), ("enrich-worker", "predict")}
-    wait_until(lambda: wanted <= set(collector.spans), 10, f"the spans, there are {collector.spans}")
+    wait_until(lambda: wanted <= set(collector.spans), 20, f"the spans, there are {collector.spans}")
 
 
 def test_a_collector_that_is_away_holds_nobody(settings: Settings, tmp_path: Path) -> None:
