@@ -121,4 +121,4 @@ def make_captioner(bundle: Bundle, device: torch.device, budget_ms: float = CAPT
     try:
         return DecoderCaptioner(bundle.captioner, bundle.taxonomy, device, budget_ms / 1000)
     except (RuntimeError, ValueError, KeyError) as error:
-        raise BundleError(f"the bundle's captioner is inconsistent: {error!r}") from error
+        raise BundleError(f"the bundle's captioner does not fit its configuration: {error!r}") from error

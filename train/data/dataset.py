@@ -119,22 +119,22 @@ def load_dataset(options: Options, cache: Path | None) -> Dataset:
     photos, size, labels = options.photos, options.size, options.photo_labels
     rows = read_photos(photos) if photos else []
 
-    def catalogue(split: str) -> CatalogueSplit:
+    def catalogue_split(split: str) -> CatalogueSplit:
         return load_catalogue_split(options.data, items, split, taxonomy, size, cache)
 
-    def own(split: str) -> PhotoSplit | None:
+    def photo_split(split: str) -> PhotoSplit | None:
         return load_photo_split(photos, rows, split, taxonomy, size, cache, labels) if photos else None
 
-    train, train_photos = catalogue("train"), own("train")
+    train, train_photos = catalogue_split("train"), photo_split("train")
     words = count_words(train.items)
     return Dataset(
         taxonomy=taxonomy,
         words=words,
         train_words=word_targets(train.items, words),
         train=train,
-        val=catalogue("val"),
+        val=catalogue_split("val"),
         train_photos=train_photos,
-        val_photos=own("val"),
+        val_photos=photo_split("val"),
         soft=soft_targets(options.teachers, options.data, [item.image for item in train.items], taxonomy, cache),
         photo_soft=_photo_soft(options, train_photos, taxonomy, cache),
     )
@@ -218,8 +218,8 @@ class BatchSource:
         """Batch sizes are per process; process `rank` of `processes` draws its share of the rows."""
         self.dataset = dataset
         self.batch_size = batch_size
-        own = len(dataset.train_photos.photos) if dataset.train_photos else 0
-        self.photo_batch_size = min(photo_batch_size, own)
+        photos = len(dataset.train_photos.photos) if dataset.train_photos else 0
+        self.photo_batch_size = min(photo_batch_size, photos)
         self.steps = max(1, len(dataset.train.items) // (batch_size * processes))
         self._rank, self._processes = rank, processes
         self._photo_weights = photo_weights(dataset.train_photos.photos if dataset.train_photos else [])
@@ -235,19 +235,19 @@ class BatchSource:
             yield self._batch(rows, random)
 
     def _batch(self, rows: npt.NDArray[np.int64], random: torch.Generator) -> Batch:
-        train, own = self.dataset.train, self.dataset.train_photos
+        train, photos = self.dataset.train, self.dataset.train_photos
         pixels = torch.from_numpy(train.pixels[rows])
         targets = {name: torch.from_numpy(column[rows]) for name, column in train.targets.items()}
         words = torch.from_numpy(self.dataset.train_words[rows])
-        if own is None or not self.photo_batch_size:
+        if photos is None or not self.photo_batch_size:
             return Batch(augment(pixels, CATALOGUE, random), targets, words, {}, _picked(self.dataset.soft, rows))
         picked = torch.multinomial(self._photo_weights, self.photo_batch_size, generator=random).sort().values.numpy()
-        photos = torch.from_numpy(own.pixels[picked])
+        photo_pixels = torch.from_numpy(photos.pixels[picked])
         chosen = torch.rand(len(rows), generator=random) < PASTED_SHARE
         chosen &= torch.from_numpy(self._can_paste[rows])
-        pixels = paste_background(pixels, photos, chosen, random)
-        images = torch.cat([augment(pixels, CATALOGUE, random), augment(photos, PHOTO, random)])
-        fitting = {name: torch.from_numpy(masks[picked]) for name, masks in own.fitting.items()}
+        pixels = paste_background(pixels, photo_pixels, chosen, random)
+        images = torch.cat([augment(pixels, CATALOGUE, random), augment(photo_pixels, PHOTO, random)])
+        fitting = {name: torch.from_numpy(masks[picked]) for name, masks in photos.fitting.items()}
         soft, photo_soft = _picked(self.dataset.soft, rows), _picked(self.dataset.photo_soft, picked)
         return Batch(images, targets, words, fitting, soft, photo_soft)
 

@@ -71,7 +71,7 @@ FILLER_WORDS = frozenset(
 
 @dataclass
 class NameCleaner:
-    """The cleaning rules, with vocabularies learnt from training rows.
+    """The cleaning rules, with vocabularies from training rows.
 
     `brands` are words of brand names, `common` the words that are not specific to a product line, `phrases` maps
     multi-word values to single words, `values` are the values' words. `touched` counts the rows each rule changed.

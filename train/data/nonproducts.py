@@ -157,7 +157,7 @@ def code(rng: Rng, size: Size) -> Image.Image:
 
 
 def clouds(rng: Rng, size: Size) -> Image.Image:
-    """Smoke, clouds, marble: a field with a natural picture's spectrum."""
+    """Smoke, clouds, marble: a field with the spectrum of natural images."""
     return between(spectrum(rng, size, float(rng.uniform(1, 2))), colour(rng), colour(rng))
 
 

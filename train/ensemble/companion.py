@@ -52,11 +52,11 @@ def combine(
     kind, `origin` the model card's Markdown on the data. Raises ValueError if the bundles cannot be combined.
     """
     leader = load_bundle(first)
-    val, own = validation_splits(leader, options, cache)
+    val, photos = validation_splits(leader, options, cache)
     others = [load_bundle(folder) for folder in companions]
     second = greedy_soup(others, val) if len(others) > 1 else others[0]
     joined = dataclasses.replace(join(leader, second), version=version)
-    calibrated = calibrate(fit_share(joined, val), val, own, options)
+    calibrated = calibrate(fit_share(joined, val), val, photos, options)
     reports = measure_and_save(calibrated, options, pictures, options.out, origin)
     if leader.captioner:
         save_with_captions(load_bundle(options.out), leader.captioner, options.data, options.out, cache)

@@ -80,7 +80,7 @@ def answered(correct: BoolArray, confidence: FloatArray, threshold: float) -> tu
 
 
 def macro_f1(truth: Sequence[str], guesses: Sequence[str], at_least: int) -> float:
-    """Mean F1 over the values with at least so many true rows here; 0 where there is no such value."""
+    """Mean F1 over the values with at least `at_least` labelled rows in the split; 0 if there are none."""
     true_count, guess_count = Counter(truth), Counter(guesses)
     hits = Counter(true for true, guess in zip(truth, guesses, strict=True) if true == guess)
     values = [value for value, count in true_count.items() if count >= at_least]

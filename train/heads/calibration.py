@@ -34,25 +34,25 @@ from train.evaluation.inference import Logits, compute_logits, tree_scores
 from train.evaluation.measure import BoolArray, FloatArray
 
 
-def calibrate(bundle: Bundle, val: CatalogueSplit, own: PhotoSplit | None, options: Options) -> Bundle:
+def calibrate(bundle: Bundle, val: CatalogueSplit, photos: PhotoSplit | None, options: Options) -> Bundle:
     """The bundle with its calibration and photo factor, fitted with the weights as stored (half precision).
 
-    `val` and `own` are the validation splits of the catalogue and the customer photos at the bundle's input size. Of
+    `val` and `photos` are the validation splits of the catalogue and the customer photos at the bundle's input size. Of
     the `options`, only the target precisions and margins are used.
     """
     network, taxonomy = bundle.network(), bundle.taxonomy
     logits = compute_logits(network, val.pixels)
     groups = cluster_numbers([item.group for item in val.items])
     heads = {name: fit_temperature(logits[name], val.targets[name], groups) for name in taxonomy.attributes}
-    photo_logits = compute_logits(network, own.pixels) if own else None
+    photo_logits = compute_logits(network, photos.pixels) if photos else None
     factor = 1.0
-    if own and photo_logits:
+    if photos and photo_logits:
         chance = 1 / (1 + np.exp(-photo_logits[PHOTO_HEAD][:, 0].astype(np.float64)))
-        factor = fit_photo_factor(photo_logits[own.leaf], chance, own.types, heads[own.leaf])
+        factor = fit_photo_factor(photo_logits[photos.leaf], chance, photos.types, heads[photos.leaf])
     scores = tree_scores(logits, taxonomy, heads, factor)
     calibration = _choose_thresholds(heads, val, scores, groups, taxonomy, options)
-    if own and photo_logits:
-        factor = safe_photo_factor(factor, calibration, own, photo_logits, taxonomy)
+    if photos and photo_logits:
+        factor = safe_photo_factor(factor, calibration, photos, photo_logits, taxonomy)
     return replace(bundle, calibration=calibration, photo_factor=factor)
 
 
