@@ -34,7 +34,8 @@ run: $(DEV) ## start the whole service on http://localhost:8000 (Ctrl-C stops it
 
 # A file stays in one process, because its tests share servers. Most tests wait for processes, so there are more
 # processes than cores.
-PYTEST := $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+# OpenMP's threads must not spin for each other on cores that other processes need.
+PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test: $(DEV) ## run the test suite, but for its long forms; it starts the servers it needs
 	@tests/prepare.sh
