@@ -37,20 +37,16 @@ run: $(DEV) ## start the whole service on http://localhost:8000 (Ctrl-C stops it
 # OpenMP's threads must not spin for each other on cores that other processes need.
 PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
-test: $(DEV) ## run the test suite, but for its long forms; it starts the servers it needs
+test: $(DEV) ## run the test suite; it starts the servers it needs
 	@tests/prepare.sh
-	@$(PYTEST) -m "not long and not timing"
-	@$(BIN)/python -m pytest -m "timing and not long"
+	@$(PYTEST)
 
 test-fast: $(DEV) ## run the tests that need neither servers nor a browser, in under two minutes
 	@$(BIN)/python -m tests.deploy.kubernetes.kubectl_binary
-	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not servers and not long and not slow" \
+	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not servers and not slow" \
 		tests/unit tests/contract tests/deploy
 
-test-long: $(DEV) ## run the long forms: chaos, fuzz, load and live Prometheus
-	@tests/prepare.sh
-	@$(BIN)/python -m pytest -m long
-	@$(MAKE) chaos fuzz bench-webhooks
+test-long: chaos fuzz bench-webhooks ## run the long forms: chaos, fuzz and load
 
 check: $(DEV) ## lint, types and import rules
 	@$(BIN)/ruff format --check .
