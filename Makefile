@@ -10,7 +10,7 @@ DEV := $(VENV)/.dev-installed
 export UV_LINK_MODE ?= hardlink
 
 .DEFAULT_GOAL := help
-TEST_PROCESSES ?= 3
+TEST_PROCESSES ?= 2
 
 .PHONY: help run test test-fast test-long check bench bench-webhooks chaos fuzz fix lock evaluate simulate dashboard docs images sbom clean
 
@@ -32,8 +32,7 @@ $(DEV): requirements.lock pyproject.toml | $(BIN)/uv
 run: $(DEV) ## start the whole service on http://localhost:8000 (Ctrl-C stops it)
 	@exec $(BIN)/enrich up
 
-# A file stays in one process, because its tests share servers. Most tests wait for processes, so there are more
-# processes than cores.
+# A file stays in one process, because its tests share servers.
 # OpenMP's threads must not spin for each other on cores that other processes need.
 PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
