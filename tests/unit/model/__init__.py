@@ -1,1 +1,1 @@
-"""Tests of what the service knows: the package `model`."""
+"""Tests of the package `model`."""

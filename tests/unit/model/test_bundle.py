@@ -23,7 +23,7 @@ def folder(tiny_bundle: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_bundle, tmp_path / "copy"))
 
 
-def test_what_was_saved_is_what_is_loaded(folder: Path, tmp_path: Path) -> None:
+def test_a_saved_bundle_is_loaded_unchanged(folder: Path, tmp_path: Path) -> None:
     first = load_bundle(folder)
     save_bundle(first, tmp_path / "again")
     second = load_bundle(tmp_path / "again")

@@ -1,4 +1,4 @@
-"""What every answer keeps to: eight keys, one per picture, the tree, thresholds, and no influence of neighbours."""
+"""Answers: one per image with eight keys, consistent with tree and thresholds, independent of the batch."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_season_always_abstains_in_the_tiny_bundle(predictor: Predictor, picture
 
 @pytest.mark.parametrize("sharpness", [0.02, 0.2, 1.0])
 def test_answers_never_contradict_the_tree(tiny_bundle: Path, pictures: list[Pixels], sharpness: float) -> None:
-    """Whatever the scores: with tree thresholds above one half, rising towards articleType."""
+    """Tree thresholds are above one half and rise towards articleType; the scores' sharpness does not matter."""
     bundle = load_bundle(tiny_bundle)
     thresholds = {"articleType": 0.7, "subCategory": 0.6, "masterCategory": 0.51}
     calibration = {name: Calibration(1 / sharpness, thresholds.get(name, 0.5), 0.9) for name in bundle.calibration}
@@ -82,7 +82,7 @@ def test_answers_never_contradict_the_tree(tiny_bundle: Path, pictures: list[Pix
             assert below is None or bundle.taxonomy.parents[lower][below] == above
 
 
-def test_a_level_is_never_less_sure_than_the_one_below(predictor: Predictor, pictures: list[Pixels]) -> None:
+def test_a_level_never_scores_lower_than_the_one_below(predictor: Predictor, pictures: list[Pixels]) -> None:
     for answer in predictor.predict(pictures):
         sure = [answer.predictions[level].score for level in TREE_LEVELS]
         assert sure[0] <= sure[1] + 1e-9
@@ -96,7 +96,7 @@ def test_preprocessing_may_run_in_many_threads(predictor: Predictor) -> None:
     assert all(np.array_equal(a, predictor.preprocess(b)) for a, b in zip(together, drawn, strict=True))
 
 
-def test_no_pictures_give_no_answers(predictor: Predictor) -> None:
+def test_an_empty_batch_gives_no_answers(predictor: Predictor) -> None:
     assert predictor.predict([]) == []
 
 

@@ -1,4 +1,4 @@
-"""The one preprocessing: size, aspect, white padding, colour, and the tensor it becomes."""
+"""Preprocessing: size, aspect ratio, white padding, colour modes, and the normalised tensor."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_the_aspect_is_kept_and_the_rest_is_white() -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1"])
-def test_other_modes_are_brought_to_rgb(mode: str) -> None:
+def test_other_modes_are_converted_to_rgb(mode: str) -> None:
     assert fit(Image.new(mode, (30, 40)), (48, 36)).shape == (48, 36, 3)
 
 

@@ -1,4 +1,4 @@
-"""The taxonomy as data: the tree, lookups, the round trip, and what it refuses."""
+"""The taxonomy: tree, lookups, round trip, and rejected data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drawn data in both layouts, and one smoke run that several tests look at."""
+"""Generated data in both layouts, and a smoke run shared by the tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The structured name: only what is sure, in one natural phrase."""
+"""Structured names: answered values only, in one natural phrase."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def unsure(**values: str) -> dict[str, Prediction]:
 SHIRT = {"articleType": "Shirts", "subCategory": "Topwear", "masterCategory": "Apparel"}
 
 
-def test_everything_sure() -> None:
+def test_all_attributes_answered() -> None:
     predictions = sure(gender="Men", baseColour="Navy Blue", usage="Casual", season="Fall", **SHIRT)
     assert name_from(predictions) == "Men Navy Blue Casual Shirt"
 
 
-def test_what_is_unsure_is_left_out() -> None:
+def test_unanswered_values_are_left_out() -> None:
     assert name_from(sure(gender="Men", **SHIRT) | unsure(baseColour="Navy Blue", usage="Casual")) == "Men Shirt"
 
 
-def test_the_deepest_sure_category_is_named() -> None:
+def test_the_deepest_answered_category_is_named() -> None:
     predictions = sure(baseColour="Black", subCategory="Topwear", masterCategory="Apparel")
     assert name_from(predictions | unsure(articleType="Shirts")) == "Black Topwear"
 
@@ -37,7 +37,7 @@ def test_without_a_category_there_is_no_name() -> None:
     assert name_from(sure(gender="Men", baseColour="Black") | unsure(**SHIRT)) is None
 
 
-def test_no_word_is_said_twice() -> None:
+def test_no_word_is_repeated() -> None:
     assert name_from(sure(usage="Casual", articleType="Casual Shoes")) == "Casual Shoes"
 
 

@@ -1,4 +1,4 @@
-"""The shipped captioner keeps to whatever answers it is given, whatever it sees."""
+"""The shipped captioner never contradicts the answers, for random answers and visual tokens."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ ROWS = 600
 
 
 def some_answers(taxonomy: Taxonomy, rng: random.Random) -> dict[str, str | None]:
-    """Any values, some of them not answered; the levels of the tree as they belong together."""
+    """Random values, some unanswered; the levels of the tree are consistent."""
     row = {name: rng.choice([*values, None, None]) for name, values in taxonomy.attributes.items()}
     leaf = rng.choice(taxonomy.values["articleType"])
     row["articleType"] = leaf if rng.random() < 0.8 else None
     return row | {level: taxonomy.ancestor(leaf, level) for level in taxonomy.derived}
 
 
-def test_no_name_contradicts_its_answers_whatever_the_picture() -> None:
+def test_no_name_contradicts_its_answers_for_any_image() -> None:
     bundle = load_bundle(SHIPPED)
     if bundle.captioner is None:
         pytest.skip("the shipped bundle has no captioner")

@@ -1,4 +1,4 @@
-"""Words of names: one spelling, one number, values of several words as one, and back."""
+"""Normalisation of names: spelling, number, multi-word values, and back to readable text."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_one_form_for_each_word(name: str, words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("value", ["Navy Blue", "Tshirts", "Perfume and Body Mist", "Ties and Cufflinks", "Dresses"])
-def test_a_values_word_is_what_its_written_form_reads_as(value: str) -> None:
+def test_a_value_word_survives_writing_and_reading(value: str) -> None:
     word = value_word(value)
     assert words_of_name(text_of([word]), phrases_of([value])) == [word]
 

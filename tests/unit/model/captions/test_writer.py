@@ -1,4 +1,4 @@
-"""The bundle's own captioner: agreement with the answers whatever the weights say, its limits, and its embeddings."""
+"""The neural captioner with random weights: agreement with the answers, time limit, failures and embeddings."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def visual_tokens(captioner: DecoderCaptioner, count: int, seed: int = 0) -> tor
 
 
 def every_answer(captioner: DecoderCaptioner) -> list[dict[str, str | None]]:
-    """Every combination of gender, colour and article type, each answered or not, usage now and then."""
+    """Every combination of gender, colour and article type, each answered or not; usage is answered in two of three."""
     values = captioner.taxonomy.values
     choices = [[*values[name], None] for name in ("gender", "baseColour", "articleType")]
     rows = []
@@ -69,7 +69,7 @@ def written(
     return captioner.write(visual_tokens(captioner, len(rows)), rows, is_unconstrained=is_unconstrained)
 
 
-def test_no_name_contradicts_its_answers_whatever_the_weights_say(captioner: DecoderCaptioner) -> None:
+def test_no_name_contradicts_its_answers_with_random_weights(captioner: DecoderCaptioner) -> None:
     rows = every_answer(captioner)
     agreement = Agreement(captioner.parts.lexicon, captioner.taxonomy)
     for name, row in zip(written(captioner, rows), rows, strict=True):
@@ -84,15 +84,15 @@ def test_without_constraints_random_weights_do_contradict(captioner: DecoderCapt
     assert any(found)
 
 
-def test_what_is_not_answered_is_not_told(captioner: DecoderCaptioner) -> None:
+def test_unanswered_attributes_are_not_revealed(captioner: DecoderCaptioner) -> None:
     row: dict[str, str | None] = {"masterCategory": "Apparel", "subCategory": "Topwear"}
-    told = {value for name in ("gender", "baseColour", "usage") for value in captioner.taxonomy.values[name]}
+    hidden = {value for name in ("gender", "baseColour", "usage") for value in captioner.taxonomy.values[name]}
     for name in written(captioner, [row] * 20):
         assert "Topwear" in name
-        assert not [value for value in told if value in name]
+        assert not [value for value in hidden if value in name]
 
 
-def test_the_words_follow_the_picture(captioner: DecoderCaptioner) -> None:
+def test_the_words_depend_on_the_image(captioner: DecoderCaptioner) -> None:
     row: dict[str, str | None] = {"articleType": "Shirts", "subCategory": "Topwear", "masterCategory": "Apparel"}
     assert len(set(written(captioner, [row] * 30))) > 1
 
@@ -156,7 +156,7 @@ def test_a_captioner_that_fails_leaves_structured_text(writing_bundle: Path, pic
     assert answer.metadata["productDisplayName"]
 
 
-def test_nothing_sure_is_no_name(writing_bundle: Path, pictures: list[Pixels]) -> None:
+def test_without_answers_there_is_no_name(writing_bundle: Path, pictures: list[Pixels]) -> None:
     bundle = load_bundle(writing_bundle)
     shy = {name: dataclasses.replace(row, threshold=1.01) for name, row in bundle.calibration.items()}
     bundle, device = dataclasses.replace(bundle, calibration=shy), torch.device("cpu")
@@ -165,7 +165,7 @@ def test_nothing_sure_is_no_name(writing_bundle: Path, pictures: list[Pixels]) -
     assert answer.embedding is not None
 
 
-def test_words_lie_in_the_pictures_space(captioner: DecoderCaptioner) -> None:
+def test_text_embeddings_are_in_the_images_space(captioner: DecoderCaptioner) -> None:
     texts = captioner.embed_texts(["Men Navy Blue Shirt", "red skirt", "words that no name has", ""])
     assert texts.shape == (4, captioner.parts.sizes.embedding)
     assert np.linalg.norm(texts.astype(np.float32), axis=1) == pytest.approx(1, abs=2e-3)

@@ -1,4 +1,4 @@
-"""The CPU limit as the kernel tells it, in both generations of cgroups."""
+"""The CPU limit of the container, in cgroup v1 and v2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folding batch norms: the same answers, fewer layers, and no folding where it would change them."""
+"""Folding batch norms: same logits, fewer layers, and no folding if it would change the logits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIZE = (64, 48)
 
 
 def network_with_statistics(architecture: str) -> AttributeNetwork:
-    """A network whose batch norms have seen something, so that folding them matters."""
+    """A network with random batch norm statistics, so that folding has an effect."""
     torch.manual_seed(0)
     network = AttributeNetwork(architecture, {"gender": 3})
     for module in network.modules():
@@ -36,7 +36,7 @@ def test_a_folded_network_answers_the_same_without_its_norms() -> None:
 
 
 class Backwards(nn.Module):
-    """Lists its convolution before its norm and calls them the other way round."""
+    """Defines its convolution before its norm but calls them in reverse order."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A traced network: the same answers for any number of pictures, and none where they would not be the same."""
+"""Tracing: same outputs for any batch size, and no trace if the outputs would differ."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def network() -> AttributeNetwork:
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 16])
-def test_a_trace_sees_the_same_in_any_batch(network: AttributeNetwork, count: int) -> None:
-    seeing = trace_network(network, SIZE, CPU)
-    assert isinstance(seeing, TracedNetwork)
+def test_a_trace_has_the_same_outputs_for_any_batch_size(network: AttributeNetwork, count: int) -> None:
+    found = trace_network(network, SIZE, CPU)
+    assert isinstance(found, TracedNetwork)
     with torch.inference_mode():
-        logits, feature_map = seeing.forward_with_features(pictures(count))
+        logits, feature_map = found.forward_with_features(pictures(count))
         expected, expected_map = network.forward_with_features(pictures(count))
     assert list(logits) == list(expected)
     assert torch.allclose(feature_map, expected_map, atol=1e-5)
@@ -46,21 +46,21 @@ def test_a_trace_sees_the_same_in_any_batch(network: AttributeNetwork, count: in
 
 
 class Counting(nn.Module):
-    """Answers with the number of pictures, which a trace holds fast."""
+    """Its output depends on the batch size, which a trace fixes."""
 
     def forward_with_features(self, images: torch.Tensor) -> NetworkOutput:
         return {"gender": images.mean(dim=(2, 3)) + len(images)}, images
 
 
 class Rigid(nn.Module):
-    """Takes, once traced, no other number of pictures."""
+    """Once traced, it accepts no other batch size."""
 
     def forward_with_features(self, images: torch.Tensor) -> NetworkOutput:
         return {"gender": images.reshape(len(images), -1)}, images
 
 
 class Choosing(nn.Module):
-    """Answers with what no trace can hold."""
+    """Its output has a type that cannot be traced."""
 
     def forward_with_features(self, images: torch.Tensor) -> NetworkOutput:
         return {"gender": images, "name": "a text"}, images  # type: ignore[dict-item]

@@ -40,7 +40,7 @@ KAGGLE = """id,gender,masterCategory,subCategory,articleType,baseColour,season,y
 
 @pytest.fixture
 def kaggle(tmp_path: Path) -> Path:
-    """Kaggle's own layout: no split, commas without quotes, a picture that is missing."""
+    """Kaggle's layout: no split column, unquoted commas, a missing image."""
     (tmp_path / "images").mkdir()
     (tmp_path / "styles.csv").write_text(KAGGLE, encoding="utf-8")
     for name in ("1", "2"):
@@ -108,7 +108,7 @@ def test_the_layout_with_zips(catalogue: Path) -> None:
     assert {item.is_small for item in items} == {True, False}
 
 
-def test_the_cache_holds_what_decoding_gives(catalogue: Path, tmp_path: Path) -> None:
+def test_the_cache_equals_fresh_decoding(catalogue: Path, tmp_path: Path) -> None:
     names = [item.image for item in read_catalogue(catalogue)]
     fresh = load_pixels(catalogue, names, (48, 36))
     cached = [load_pixels(catalogue, names, (48, 36), tmp_path) for _ in range(2)]
@@ -122,8 +122,8 @@ def test_other_rows_are_another_cache(catalogue: Path, tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_the_cache_follows_the_pictures_and_not_their_archives_age(catalogue: Path, tmp_path: Path) -> None:
-    """A data set laid out anew is not decoded again; a picture that was replaced is."""
+def test_the_cache_depends_on_the_images_and_not_on_the_archives_age(catalogue: Path, tmp_path: Path) -> None:
+    """A repacked data set is not decoded again; a replaced image is."""
     copy, cache = tmp_path / "data", tmp_path / "cache"
     shutil.copytree(catalogue, copy)
     first = load_pixels(copy, ["0"], (48, 36), cache)

@@ -1,4 +1,4 @@
-"""Losses against values worked out by hand, and augmentation's promises."""
+"""Losses compared with values computed by hand, and invariants of augmentation."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_partial_labels_sum_the_allowed_probability() -> None:
 
 
 @pytest.mark.parametrize("allowed", [True, False], ids=["everything", "nothing"])
-def test_a_row_that_says_nothing_costs_nothing(allowed: bool) -> None:
+def test_a_row_without_information_has_no_loss(allowed: bool) -> None:
     logits = torch.randn(2, 3, requires_grad=True)
     loss = partial_label_loss(logits, torch.full((2, 3), allowed))
     loss.backward()

@@ -23,7 +23,7 @@ def item(name: str, brand: str, group: str, **labels: str) -> Item:
 
 @pytest.fixture(scope="module")
 def rows() -> list[Item]:
-    """Striped red shirts of many brands, and a few of Red Rose and of Turtle, one of them with a word of its own."""
+    """Red striped shirts of many brands, tops of Red Rose, and shirts of Turtle with a word of its own."""
     many = [item(f"{brand} Men Red Striped Shirt", brand, f"g{at}") for at, brand in enumerate(BRANDS)]
     roses = [item("Red Rose Women Black Top", "Red Rose", f"r{at}") for at in range(3)]
     turtles = [item("Turtle Men Zebrano Shirt", "Turtle", f"t{at}") for at in range(9)]
@@ -48,7 +48,9 @@ def cleaner(rows: list[Item]) -> NameCleaner:
         ("Maker A Men Red Red Shirt", "Maker A", ["men", "red", "shirt"]),
     ],
 )
-def test_what_no_picture_shows_is_taken_out(cleaner: NameCleaner, name: str, brand: str, expected: list[str]) -> None:
+def test_words_an_image_cannot_show_are_removed(
+    cleaner: NameCleaner, name: str, brand: str, expected: list[str]
+) -> None:
     assert [word for word in cleaner.clean(item(name, brand, "x")) if word not in ("women", "top")] == expected
 
 

@@ -1,4 +1,4 @@
-"""Words of product names as an auxiliary task: which count, what a row's targets are, what the loss asks for."""
+"""Words of product names as an auxiliary task: vocabulary, targets and loss."""
 
 from __future__ import annotations
 

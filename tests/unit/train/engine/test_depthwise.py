@@ -1,4 +1,4 @@
-"""The quick depthwise convolution against PyTorch's own: same result, same gradients, same parameter names."""
+"""The depthwise convolution compared with PyTorch's: same result, gradients and parameter names."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_large_maps_are_left_to_the_library() -> None:
     assert (of_ours, of_library) == ("_DepthwiseBackward", "ConvolutionBackward0")
 
 
-def test_quickening_changes_neither_names_nor_answers() -> None:
+def test_replacement_changes_neither_names_nor_outputs() -> None:
     network = timm.create_model("convnext_atto_ols", num_classes=0, pretrained=False).eval()
     quick = copy.deepcopy(network)
     replace_large_depthwise(quick)

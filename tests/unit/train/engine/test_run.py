@@ -62,7 +62,7 @@ def test_evaluating_photos(smoke_run: Path, photos: Path, tmp_path: Path) -> Non
 
 
 def test_the_figures_are_those_of_the_predictors_answers(catalogue: Path, tmp_path: Path) -> None:
-    """Evaluation and serving must not drift apart: the same rows counted through `Predictor.predict`."""
+    """Evaluation must agree with serving: the same rows through `Predictor.predict`."""
     folder = make_tiny_bundle(tmp_path / "bundle")
     predictor, store = Predictor.load(folder, device="cpu", threads=1), ImageStore(catalogue)
     items = [item for item in read_catalogue(catalogue) if item.split == "test"]
@@ -85,21 +85,21 @@ def run_evaluation(bundle: Path, data: Path, json_file: Path) -> dict[str, dict[
 
 
 @pytest.mark.parametrize("split", ["test", "holiday"])
-def test_evaluating_what_is_not_there_says_so(tmp_path: Path, catalogue: Path, split: str) -> None:
+def test_evaluating_a_missing_bundle_or_split_is_an_error(tmp_path: Path, catalogue: Path, split: str) -> None:
     bundle = tmp_path if split == "test" else make_tiny_bundle(tmp_path)
     result = CliRunner().invoke(evaluate, ["--bundle", str(bundle), "--data", str(catalogue), "--split", split])
     assert result.exit_code == 1
     assert result.output.startswith("Error: ")
 
 
-def test_a_stopped_run_goes_on_where_it_was(smoke_run: Path, tmp_path: Path) -> None:
+def test_a_stopped_run_resumes_with_the_same_result(smoke_run: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(smoke_run, tmp_path / "run"))
     resumed = loop.train(load_options(out), load_dataset(load_options(out), None), is_resumed=True).state_dict()
     finished = load_average(smoke_run)
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in finished.items())
 
 
-def test_the_further_clock_counts(tmp_path: Path) -> None:
+def test_progress_is_the_larger_of_steps_and_minutes(tmp_path: Path) -> None:
     options = Options(out=tmp_path, data=tmp_path, max_minutes=10)
     now = time.monotonic()
     assert loop.progress(50, 100, now, options) == pytest.approx(0.5)

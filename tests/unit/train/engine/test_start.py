@@ -1,4 +1,4 @@
-"""Starting weights: a bundle's own, a bare backbone's, and a file that is neither."""
+"""Initial weights: of a bundle, of a backbone alone, and of another network (an error)."""
 
 from __future__ import annotations
 

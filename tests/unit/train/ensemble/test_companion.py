@@ -1,4 +1,4 @@
-"""Two bundles joined into one: the mean of both, its share, and everything else left to the first."""
+"""Companions: the average of two bundles, the companion's weight, and the parts kept from the first."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from train.synthetic.tiny import make_tiny_bundle
 from train.synthetic.tiny_captioner import with_tiny_captioner
 
 
-def unlearnt(bundle: Bundle, seed: int = 1) -> Bundle:
-    """The same bundle with heads that know nothing."""
+def with_random_heads(bundle: Bundle, seed: int = 1) -> Bundle:
+    """The same bundle with random heads."""
     random = torch.Generator().manual_seed(seed)
     weights = {
         name: torch.randn(tensor.shape, generator=random) if name.startswith("heads.") else tensor
@@ -34,7 +34,7 @@ def unlearnt(bundle: Bundle, seed: int = 1) -> Bundle:
     return dataclasses.replace(bundle, weights=weights)
 
 
-def test_what_is_answered_is_the_weighted_mean_of_both(tmp_path: Path) -> None:
+def test_probabilities_are_the_weighted_average_of_both(tmp_path: Path) -> None:
     first, second = (load_bundle(make_tiny_bundle(tmp_path / str(seed), seed)) for seed in (1, 2))
     joined = join(first, second)
     assert joined.companion is not None
@@ -65,8 +65,8 @@ def test_the_share_goes_to_the_one_that_knows_more(smoke_run: Path) -> None:
     trained = load_bundle(smoke_run / "bundle")
     val, _ = validation_splits(trained, load_options(smoke_run), None)
     for first, second, is_right in (
-        (trained, unlearnt(trained), lambda share: share <= 0.2),
-        (unlearnt(trained), trained, lambda share: share >= 0.8),
+        (trained, with_random_heads(trained), lambda share: share <= 0.2),
+        (with_random_heads(trained), trained, lambda share: share >= 0.8),
     ):
         joined = fit_share(join(first, second), val)
         assert joined.companion is not None
@@ -77,7 +77,7 @@ def test_the_command_writes_a_bundle_that_serves(smoke_run: Path, tmp_path: Path
     options = load_options(smoke_run)
     trained = load_bundle(smoke_run / "bundle")
     save_bundle(with_tiny_captioner(trained, 0), tmp_path / "first")
-    save_bundle(unlearnt(trained), tmp_path / "second")
+    save_bundle(with_random_heads(trained), tmp_path / "second")
     words = ["--bundle", str(tmp_path / "first"), "--companion", str(tmp_path / "second"), "--data", str(options.data)]
     words += [
         "--companion",

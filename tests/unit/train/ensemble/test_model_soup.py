@@ -1,4 +1,4 @@
-"""The mean of weights: what is averaged, what is left out, and what cannot be averaged."""
+"""Model soups: averaged weights, unchanged weights, and bundles that cannot be averaged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from model.bundle import load_bundle
 from model.nets.network import PHOTO_HEAD
-from tests.unit.train.ensemble.test_companion import unlearnt
+from tests.unit.train.ensemble.test_companion import with_random_heads
 from train.engine.checkpoint import load_options
 from train.ensemble.companion import validation_splits
 from train.ensemble.model_soup import greedy_soup, interpolate, log_loss
@@ -29,7 +29,7 @@ def test_backbones_and_attribute_heads_are_averaged_and_nothing_else(tmp_path: P
 def test_a_bundle_that_makes_the_mean_worse_is_left_out(smoke_run: Path) -> None:
     trained = load_bundle(smoke_run / "bundle")
     val, _ = validation_splits(trained, load_options(smoke_run), None)
-    found = greedy_soup([unlearnt(trained), trained], val)
+    found = greedy_soup([with_random_heads(trained), trained], val)
     assert all(torch.equal(found.weights[name], tensor) for name, tensor in trained.weights.items())
 
 

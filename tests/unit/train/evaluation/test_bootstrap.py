@@ -24,7 +24,7 @@ def test_groups_that_fail_together_make_the_interval_wide() -> None:
 
 
 def test_alike_lets_a_group_of_many_rows_count_once() -> None:
-    """Eight rows of one group are wrong and sure; of the other groups both rows are correct."""
+    """Eight rows of one group are confidently wrong; the single rows of two other groups are correct."""
     correct, scores = [False] * 8 + [True, True], [0.9] * 8 + [1.0, 1.0]
     found = bootstrap_intervals(predictions(*rows(correct, scores)), cluster_numbers(["big"] * 8 + ["one", "two"]))
     assert found.groups == 3

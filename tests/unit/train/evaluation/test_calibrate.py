@@ -1,4 +1,4 @@
-"""Metrics against small cases worked out by hand, and the promise behind every threshold."""
+"""Metrics compared with small cases computed by hand, and the precision kept by thresholds."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_the_temperature_is_found_again(true_temperature: float) -> None:
 
 
 def test_middling_scores_that_are_too_high_are_softened() -> None:
-    """Best scores near 1 are as correct as they say, those of .7 are correct less often."""
+    """Best scores near 1 are calibrated; scores of .7 are overconfident."""
     rng = np.random.default_rng(4)
     margin = rng.choice([0.85, 5.0], 4000)
     correct = rng.uniform(size=4000) < np.where(margin == 5.0, 0.993, 0.6)

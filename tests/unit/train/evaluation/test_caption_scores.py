@@ -36,7 +36,7 @@ def test_bleu_by_hand() -> None:
     assert bleu4([caption], [NAME]) == pytest.approx((5 / 6 * 4 / 5 * 3 / 4 * 2 / 3) ** 0.25)
 
 
-def test_bleu_punishes_what_is_short() -> None:
+def test_bleu_penalises_short_captions() -> None:
     """Four right words of six: every phrase is right, times exp(1 - 6/4)."""
     assert bleu4([NAME[:4]], [NAME]) == pytest.approx(math.exp(1 - 6 / 4))
 

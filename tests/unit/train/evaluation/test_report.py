@@ -107,7 +107,7 @@ def test_the_audit_finds_a_label_that_was_put_wrong(smoke_run: Path, catalogue: 
     assert [(row["image"], row["label"], row["guess"]) for row in doubts] == [(spoilt["id"], "Tshirts", "Skirts")]
 
 
-def test_the_audit_says_what_it_cannot_read(tmp_path: Path, catalogue: Path) -> None:
+def test_the_audit_reports_a_missing_bundle(tmp_path: Path, catalogue: Path) -> None:
     result = CliRunner().invoke(audit_command, ["--bundle", str(tmp_path), "--data", str(catalogue)])
     assert result.exit_code == 1
     assert result.output.startswith("Error: ")

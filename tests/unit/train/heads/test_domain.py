@@ -1,4 +1,4 @@
-"""Pictures of no product: how they are drawn, and that a bundle answers nothing about them."""
+"""Images without a product: their generation, and that a bundle leaves them unanswered."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def test_a_kind_never_draws_the_same_twice_but_for_its_seed(kind: Kind) -> None:
     assert len({picture.tobytes() for picture in [*first, *other]}) == 8
 
 
-def test_no_kind_is_both_learnt_from_and_tested_on() -> None:
+def test_no_kind_is_used_for_both_training_and_testing() -> None:
     assert not set(TRAINING_KINDS) & set(TEST_KINDS)
 
 
-def test_looking_for_the_domain_changes_no_feature() -> None:
+def test_stage_maps_do_not_change_the_features() -> None:
     network = AttributeNetwork("test_convnext", {"a": 2}).eval()
     images = torch.randn(3, 3, 48, 36)
     feature_map, maps = network.encode(images, has_maps=True)
@@ -57,7 +57,7 @@ def test_far_features_saturate() -> None:
     assert torch.equal(head(torch.full((1, 3), 1e6)), head(torch.full((1, 3), 1e9)))
 
 
-def test_nothing_is_answered_where_no_product_is_seen(tmp_path: Path) -> None:
+def test_images_without_a_product_are_not_answered(tmp_path: Path) -> None:
     bundle = load_bundle(make_tiny_bundle(tmp_path, threshold=0.0))
     scores = {name: torch.eye(len(values))[:1].repeat(2, 1) for name, values in bundle.taxonomy.values.items()}
     product, other = predictions_from(scores, bundle.taxonomy, bundle.calibration, torch.tensor([0.1, -0.1]))
@@ -66,7 +66,7 @@ def test_nothing_is_answered_where_no_product_is_seen(tmp_path: Path) -> None:
     assert other["articleType"].alternatives == product["articleType"].alternatives
 
 
-def test_a_trained_bundle_tells_noise_from_its_products(smoke_run: Path) -> None:
+def test_a_trained_bundle_separates_noise_from_products(smoke_run: Path) -> None:
     predictor = Predictor.load(smoke_run / "bundle", device="cpu", threads=1)
     dots = noise(np.random.default_rng(77), (120, 160))
     product, other = predictor.predict([predictor.preprocess(p) for p in (draw("Shirts", "Red", (180, 240), 5), dots)])
@@ -81,7 +81,9 @@ def test_a_bundle_without_the_head_takes_everything_for_a_product(tmp_path: Path
     assert predictor.predict([predictor.preprocess(Image.new("RGB", (40, 40)))])[0].in_domain is None
 
 
-def test_evaluating_on_pictures_of_no_product(smoke_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evaluating_on_images_without_a_product(
+    smoke_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("train.evaluate.PICTURES", 20)
     arguments = ["--bundle", str(smoke_run / "bundle"), "--non-products", "--json", str(tmp_path / "figures.json")]
     result = CliRunner().invoke(evaluate, arguments, catch_exceptions=False)
