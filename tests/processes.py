@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,23 +55,19 @@ def running(settings: Settings, *arguments: str, log: Path | None = None) -> Ite
 
     Takes the fork server's modules, unless a test has changed what a new interpreter loads.
     """
+    child = _start(settings, arguments, log)
+    try:
+        yield child
+    finally:
+        stop(child)
+
+
+def _start(settings: Settings, arguments: Sequence[str], log: Path | None) -> Child:
     if os.environ.get("PYTHONPATH") == _PYTHONPATH:
-        child: Child = ForkedProcess(arguments, environment(settings), ROOT, log)
-        try:
-            yield child
-        finally:
-            stop(child)
-        return
-    with contextlib.ExitStack() as stack:
-        output = stack.enter_context(log.open("ab")) if log else None
-        command = [sys.executable, "-m", "cli.main", *arguments]
-        child = stack.enter_context(
-            subprocess.Popen(command, cwd=ROOT, env=environment(settings), stdout=output, stderr=output)
-        )
-        try:
-            yield child
-        finally:
-            stop(child)
+        return ForkedProcess(arguments, environment(settings), ROOT, log)
+    command = [sys.executable, "-m", "cli.main", *arguments]
+    with log.open("ab") if log else contextlib.nullcontext() as output:
+        return subprocess.Popen(command, cwd=ROOT, env=environment(settings), stdout=output, stderr=output)
 
 
 def stop(child: Child, grace_s: float = 30) -> int:
