@@ -13,11 +13,10 @@ from collections.abc import Callable, Mapping
 
 from prometheus_client import Gauge
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from core.db.engine import Sessions
+from core.db.errors import STATEMENT_FAILED
 from core.jobs.queue import Publisher, QueueUnavailable
 from core.states import Lane
 from core.telemetry.logs import get_logger
@@ -124,7 +123,7 @@ class StateGauges:
         """Returns the error message, or an empty string."""
         try:
             self._parts[part] = (self._clock(), read())
-        except (DBAPIError, PoolTimeout, QueueUnavailable) as error:
+        except (*STATEMENT_FAILED, QueueUnavailable) as error:
             self._parts[part] = (self._clock(), {})
             return str(error)
         return ""

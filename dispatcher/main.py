@@ -7,10 +7,8 @@ import signal
 import threading
 from collections.abc import Callable
 
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-
 from core.db.engine import direct_url, make_engine, make_sessions
+from core.db.errors import STATEMENT_FAILED
 from core.db.listener import Listener
 from core.jobs.queue import Publisher, QueueUnavailable
 from core.settings import Settings
@@ -114,7 +112,7 @@ def repeat(
             with liveness.round(name) if liveness else contextlib.nullcontext():
                 step()
             is_healthy, why = True, ""
-        except (DBAPIError, PoolTimeout, QueueUnavailable, TimeoutError) as error:
+        except (*STATEMENT_FAILED, QueueUnavailable, TimeoutError) as error:
             is_healthy, why = False, str(error)
         if is_healthy != was_healthy:
             log.warning(f"{name}_recovered" if is_healthy else f"{name}_failed", why=why)

@@ -11,10 +11,8 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-
 from core.db.engine import Sessions
+from core.db.errors import STATEMENT_FAILED
 from core.jobs import lifecycle
 from core.jobs.lifecycle import Claim
 from core.telemetry.logs import get_logger
@@ -116,6 +114,6 @@ class LeaseKeeper:
         while not self._stopping.wait(self._renew_every_s):
             try:
                 self.renew()
-            except (DBAPIError, PoolTimeout) as error:
+            except STATEMENT_FAILED as error:
                 # The leases last for several rounds; the next one may reach Postgres again.
                 log.warning("lease_renewal_failed", why=type(error).__name__)

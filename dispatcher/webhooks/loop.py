@@ -9,10 +9,9 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from opentelemetry.trace import SpanKind
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from core.db.engine import Sessions
+from core.db.errors import STATEMENT_FAILED
 from core.settings import WebhookSettings
 from core.telemetry.heartbeat import Heartbeat
 from core.telemetry.logs import get_logger, log_context
@@ -85,7 +84,7 @@ class DeliveryLoop:
             self._record_outcomes()
             is_throttled = self._start_attempts()
             self._log_health(is_healthy=True)
-        except (DBAPIError, PoolTimeout, TimeoutError) as error:
+        except (*STATEMENT_FAILED, TimeoutError) as error:
             self._log_health(is_healthy=False, why=str(error))
             return POLL_S
         return THROTTLED_POLL_S if is_throttled else POLL_S
@@ -169,7 +168,7 @@ class DeliveryLoop:
             with self._sessions.begin() as session:
                 release(session, not_started)
             self._record_outcomes()
-        except (DBAPIError, PoolTimeout, TimeoutError) as error:
+        except (*STATEMENT_FAILED, TimeoutError) as error:
             log.warning("webhook_outcomes_lost", attempts=len(self._unrecorded), why=str(error))
 
     def _log_health(self, *, is_healthy: bool, why: str = "") -> None:
