@@ -42,6 +42,10 @@ INSIDE = [
     "127.0.0.1", "127.1", "127.0.1", "127.255.255.254", "2130706433", "0x7f000001", "0x7f.0.0.1", "0x7F.1",
     "0177.0.0.1", "017700000001", "0177.0x0.1", "127.0.0.1.", "１２７.０.０.１", "①②⑦.0.0.1", "127。0。0。1",
     "localhost", "LOCALHOST", "localhost.",
+    # percent-encoded, and with characters that are mapped or dropped: soft hyphen, zero-width space, long s, variants
+    "%31%32%37.0.0.1", "127%2e0%2e0%2e1", "%6cocalhost", "%EF%BC%91%EF%BC%92%EF%BC%97.0.0.1", "127．0｡0.1",
+    "127\u00ad.0.0.1", "local\u00adhost", "local\u200bhost", "localho\u017ft", "ⓛocalhost", "127.0.0.1\ufe0f",
+    "0\u00adx7f.1", "\ufeff127.0.0.1", "%E2%91%A0%E2%91%A1%E2%91%A6.1",
     # this host, private, shared, link-local and metadata, documentation, benchmarks, multicast, reserved, broadcast
     "0", "0.0.0.0", "0.1.2.3", "10.0.0.1", "012.0.0.1", "167772161", "172.16.0.1", "172.31.255.255", "192.168.0.1",
     "3232235521", "100.64.0.1", "100.100.100.200", "169.254.169.254", "2852039166", "0xA9FEA9FE", "0251.0376.0251.0376",
@@ -64,8 +68,17 @@ FORMS = (
     "ftp://127.0.0.1/", "data:image/png;base64,AAAA", "dict://127.0.0.1:11211/", "ldap://127.0.0.1/", "jar:file:///x",
     "//127.0.0.1/", "http:127.0.0.1", "http:///127.0.0.1/", "http://[::1", "http://127.0.0.1:0/", "http://127.0.0.1:99999/",
     "http://127.0.0.1\\@shop.example/", "http://shop.example\\.127.0.0.1/", "http://127.0.0.1 .shop.example/",
-    "http://shop.example\r\nHost: 127.0.0.1/", "http://[::1%25lo]/", "http://[fe80::1%2]/", "http://%31%32%37.0.0.1/",
+    "http://shop.example\r\nHost: 127.0.0.1/", "http://[::1%25lo]/", "http://[fe80::1%2]/", "http://%31%32%37.0.0.1/", "http://％31.0.0.1/",
     "http://127.0.0.256/", "http://0x7f.0.0.0.1/", "http://-/", "upload://local/00/aa", "s3://127.0.0.1/../x",
+)  # fmt: skip
+# Blanks around an address are cut. In a redirect they belong to the path instead.
+AROUND = (" {}", "{} ", "\t{}\r\n", "\ufeff{}", "\xa0{}\xa0", "\u200b{}\u200b", "\u3000{}")
+# Refused with the address that was meant, which is not requested.
+MEANT = (
+    '"http://127.0.0.1/"', "<http://127.0.0.1/>", "127.0.0.1/latest/", "localhost:80/", "http:/127.0.0.1/",
+    "http:\\\\127.0.0.1\\", "htp://127.0.0.1/", "http//127.0.0.1/", "http://http://127.0.0.1/", "view-source:http://127.0.0.1/",
+    "gs://127.0.0.1/x", "blob:http://127.0.0.1/x", "javascript:fetch('http://127.0.0.1/')", "http://shop.example\t.127.0.0.1/",
+    "http://127.0.0.1\n.shop.example/", "http://xn--127-.0.0.1/", "http://xn--/", "C:\\127.0.0.1\\x",
 )  # fmt: skip
 PORTS = (22, 25, 3306, 5432, 6379, 9200, 11211)
 STATUSES = (301, 302, 303, 307, 308)
@@ -82,8 +95,13 @@ class Report:
 
 
 def forms() -> list[str]:
-    """Every address that leads inside at once; redirects and rebinding come on top."""
+    """Every address that leads inside at once, in a request and in a redirect; `written` and rebinding come on top."""
     return [*(f"http://{host}/latest/" for host in INSIDE), *FORMS, *(f"http://{PUBLIC}:{port}/" for port in PORTS)]
+
+
+def written() -> list[str]:
+    """Addresses as people write and paste them."""
+    return [*(around.format("http://127.0.0.1/latest/") for around in AROUND), *MEANT]
 
 
 def absolute(addresses: list[str]) -> list[str]:
@@ -105,7 +123,7 @@ def attack() -> Report:
             return socket.create_connection(("127.0.0.1", port if ip == PUBLIC else inside), timeout_s)
 
         client = GuardedClient(FetchSettings(allow_s3=()), resolve=_rebinding(), connect=connect)
-        for address in forms():
+        for address in forms() + written():
             _try(client, address, report)
         for number, address in enumerate(absolute(forms())):
             _try(client, _redirect(address, STATUSES[number % len(STATUSES)]), report)
