@@ -20,9 +20,8 @@ from api.middleware.problems import (
 from api.middleware.request_context import request_id
 from api.schemas.jobs import JobHeaders, JobRequest, UploadRequest
 from api.services import services
-from core.errors import InvalidAddress
 from core.jobs.submission import Submission
-from core.net.urls import UPLOAD_SCHEME, Address
+from core.storage.image_addresses import parse_image_address
 from core.telemetry.tracing import current_traceparent
 from core.webhooks.endpoints import validate_url
 
@@ -81,7 +80,7 @@ def _from_json(headers: JobHeaders) -> Submission:
     body = read_json(JobRequest)
     return Submission(
         owner_id=owner_id(),
-        address=_image_address(body.url),
+        address=str(parse_image_address(body.url, services().settings.fetch, services().storage)),
         lane=body.lane,
         external_id=body.external_id,
         idempotency_key=headers.idempotency_key,
@@ -90,15 +89,6 @@ def _from_json(headers: JobHeaders) -> Submission:
         request_id=request_id(),
         traceparent=current_traceparent(),
     )
-
-
-def _image_address(text: str) -> str:
-    address = Address.parse(text)
-    allowed = services().settings.fetch.schemes
-    # Callers must not refer to stored uploads: one could read another owner's file that way.
-    if address.scheme == UPLOAD_SCHEME or address.scheme not in allowed or services().storage.is_own(str(address)):
-        raise InvalidAddress(f"only {', '.join(allowed)} URLs of your own images are accepted; upload files directly")
-    return str(address)
 
 
 def _from_upload(headers: JobHeaders) -> Submission:

@@ -39,7 +39,10 @@ HTTP_PROBLEMS = {
     400: ("bad_request", "malformed request"),
     404: ("route_not_found", "no such route; see /docs"),
     405: ("method_not_allowed", "method not allowed; the `Allow` header lists the allowed methods"),
-    413: ("request_too_large", "the request body exceeds the size limit"),
+    413: (
+        "request_too_large",
+        "the request body exceeds the size limit; send a picture in the field `file` of a form, not as text in JSON",
+    ),
     414: ("address_too_long", "the request URL is too long"),
     415: ("unsupported_content_type", "send application/json, or multipart/form-data with the field `file`"),
     416: ("range_not_satisfiable", "the requested range is not satisfiable"),

@@ -34,7 +34,8 @@ class JobRequest(Request):
 
     url: str = Field(
         description="URL of the image: https, http or s3. Its query string is used for fetching and never returned.",
-        max_length=4096,
+        # Checked with the address, whose error says what to do: the longest texts are `data:` URLs.
+        json_schema_extra={"maxLength": 4096},
         examples=["https://shop.example/shirt.jpg"],
     )
     external_id: ExternalId | None = Field(

@@ -161,7 +161,9 @@ def _authority(parts: SplitResult) -> tuple[str, int]:
 
 
 def _wrong_length(text: str) -> InvalidAddress:
-    return InvalidAddress(f"An address must have 1 to {MAX_LENGTH} characters; this one has {len(text)}.")
+    return InvalidAddress(
+        f"An address must have at least 1 and at most {MAX_LENGTH} characters; this one has {len(text)}."
+    )
 
 
 def _refusal(reason: Hint) -> InvalidAddress:

@@ -80,15 +80,63 @@ def test_a_presigned_query_string_is_stored_but_never_exposed(
 
 
 def test_a_rejected_url_does_not_echo_its_secret(client: FlaskClient) -> None:
-    for url in ("ftp://shop.example/a.jpg?sig=hush", "https://user:hush@shop.example/a.jpg", "hush"):
+    for url in (
+        "ftp://shop.example/a.jpg?sig=hush",
+        "https://user:hush@shop.example/a.jpg",
+        "shop.example/a.jpg?sig=hush",
+        "htps://user:hush@shop.example/a.jpg",
+        '"https://shop.example/a.jpg?sig=hush"',
+        "hush",
+    ):
         assert "hush" not in client.post("/v1/jobs", json={"url": url}).text
+
+
+@pytest.mark.parametrize(
+    ("written", "normal"),
+    [
+        (f" {URL}\t", URL),
+        (f"{URL}\r\n", URL),
+        (f"\ufeff\xa0{URL}\u200b", URL),
+        ("https://shop.example/blue shirt.jpg?size=x l", "https://shop.example/blue%20shirt.jpg?size=x%20l"),
+        ("https://straße.example/a.jpg", "https://xn--strae-oqa.example/a.jpg"),
+        ("https://%65xample.com/a.jpg", "https://example.com/a.jpg"),
+        ("https://i❤.example/a.jpg", "https://xn--i-7iq.example/a.jpg"),
+        (" s3://shop-photos/a b.jpg\n", "s3://shop-photos/a b.jpg"),
+    ],
+)
+def test_a_url_is_stored_in_its_normal_form(client: FlaskClient, sessions: Sessions, written: str, normal: str) -> None:
+    response = client.post("/v1/jobs", json={"url": written})
+
+    assert response.status_code == 202
+    assert read_job(sessions, response.get_json()["id"]).address == normal
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("//cdn.example/x.jpg", "write https://cdn.example/x.jpg instead"),
+        ("cdn.example/x.jpg", "write https://cdn.example/x.jpg instead"),
+        ("http:shop.example/x.jpg", "write http://shop.example/x.jpg instead"),
+        ("data:image/png;base64," + "A" * 8000, "upload the file's bytes in the field `file`"),
+        ("gs://bucket/x.jpg", "use its https address or a presigned URL"),
+        ("https://xn--a.example/x.jpg", "invalid `xn--` label"),
+        ("https://shop.example/" + "a" * 5000, "at most 2048 characters"),
+    ],
+)
+def test_a_refused_url_says_what_was_meant(client: FlaskClient, url: str, said: str) -> None:
+    problem = assert_problem(client.post("/v1/jobs", json={"url": url}), 422, "invalid_address")
+    assert said in problem["detail"]
 
 
 @pytest.mark.parametrize(
     "url",
     [
         "",
+        " ",
         "shirt.jpg",
+        "https://shop.example/a\tb.jpg",
+        "https://shop.example/a\r\nHost: b",
+        "https://shop.example\\a.jpg",
         "ftp://shop.example/shirt.jpg",
         "file:///etc/passwd",
         "data:image/png;base64,AAAA",
