@@ -13,6 +13,7 @@
     │   ├── ImageUndecodable         image_undecodable
     │   ├── ModelUnavailable         model_unavailable     *
     │   ├── StorageUnavailable       storage_unavailable   *
+    │   │   └── StorageMisconfigured     storage_unavailable  the settings must change first
     │   ├── DeadlineExceeded         deadline_exceeded     *
     │   ├── Poison                   poison                  every process that ran it crashed
     │   └── InternalError            internal_error        *
@@ -41,7 +42,14 @@ class EnrichError(Exception):
 
 
 class JobError(EnrichError):
-    """A job failed. `retryable` is whether a retry may succeed."""
+    """A job failed. `retryable` is whether a retry may succeed.
+
+    retry_after_s: seconds to wait before the next attempt, if a server asked for it.
+    """
+
+    def __init__(self, message: str = "", *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class FetchBlocked(JobError):
@@ -92,6 +100,12 @@ class ModelUnavailable(JobError):
 class StorageUnavailable(JobError):
     code = "storage_unavailable"
     retryable = True
+
+
+class StorageMisconfigured(StorageUnavailable):
+    """The service's settings keep it from the object store, and a retry would not help: no credentials, a bad URL."""
+
+    retryable = False
 
 
 class DeadlineExceeded(JobError):

@@ -19,6 +19,7 @@ from typing import Any, cast
 from urllib3 import HTTPResponse
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from core.net.response_head import read_head
 from core.net.ssrf_guard import Target
 
 Connect = Callable[[str, int, float], socket.socket]
@@ -79,6 +80,22 @@ class _TimedResponse(http.client.HTTPResponse):
     ) -> None:
         super().__init__(sock, debuglevel, method, url)
         self.fp = io.BufferedReader(_TimedReader(sock, self.fp.detach(), deadline))
+
+    def begin(self) -> None:
+        head = read_head(self.fp)
+        body, self.fp = self.fp, io.BufferedReader(cast(io.RawIOBase, io.BytesIO(head.framing())))
+        try:
+            super().begin()
+        finally:
+            self.fp = body
+        self.headers = self.msg = head.message()
+
+    def _get_chunk_left(self) -> int | None:
+        if self.chunk_left == 0:  # the end of a chunk: http.client skips two bytes there, but it may be LF alone
+            if self.fp.readline(3).strip(b"\r\n"):
+                raise http.client.IncompleteRead(b"")
+            self.chunk_left = None
+        return cast("int | None", super()._get_chunk_left())  # type: ignore[misc]  # not in typeshed
 
 
 class Connection(HTTPConnection):

@@ -8,28 +8,24 @@ proxy would resolve names without the guard.
 
 from __future__ import annotations
 
-import http.client
-import logging
+import re
 import ssl
-import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
-from urllib.parse import quote, urljoin
+from urllib.parse import quote, urljoin, urlsplit
 
 from urllib3 import HTTPHeaderDict, HTTPResponse
-from urllib3 import exceptions as urllib3_errors
+from urllib3.exceptions import HTTPError, InvalidHeader
+from urllib3.util.retry import Retry
 
 from core.errors import (
-    AccessDenied,
     FetchBlocked,
     FetchFailed,
     FetchRefused,
-    FetchTimeout,
-    ImageTooLarge,
     InvalidAddress,
-    NotFound,
 )
 from core.net.connections import (
     Connect,
@@ -38,14 +34,16 @@ from core.net.connections import (
     Deadline,
     connect_to,
 )
+from core.net.cookies import RedirectCookies
+from core.net.failures import failures_as_fetch_errors, not_there_yet, status_error
+from core.net.response_body import read_body, read_excerpt
 from core.net.ssrf_guard import Guard, Resolver, resolve_host
 from core.net.urls import DEFAULT_PORTS, Address
 from core.settings import FetchSettings
 
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_TRY_LATER = frozenset({408, 425, 429})
-_CHUNK_BYTES = 64 * 1024
-_EXCERPT_BYTES = 4 * 1024  # of an unsuccessful response: enough to show, and to reuse the connection
+_REDIRECTS = frozenset({300, 301, 302, 303, 307, 308})
+_IMAGE_HEADERS = {"Accept": "image/*,*/*;q=0.8"}  # firewalls refuse requests without it
+_URL_SAFE = "/?#[]%:@!$&'()*+,;=~-._\\"
 
 
 @dataclass(frozen=True)
@@ -60,6 +58,20 @@ class Response:
     @property
     def is_success(self) -> bool:
         return 200 <= self.status < 300
+
+    @property
+    def new_location(self) -> str | None:
+        """Where the response redirects to; None unless it is a redirect."""
+        return self.headers.get("Location") or None if self.status in _REDIRECTS else None
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """The wait that `Retry-After` asks for, in seconds from now, at least 0; None without a valid one."""
+        values = self.headers.getlist("Retry-After")
+        try:
+            return max(float(Retry().parse_retry_after(values[0])), 0.0) if values else None
+        except (InvalidHeader, HTTPError, ValueError, OverflowError):
+            return None
 
 
 @dataclass(frozen=True)
@@ -90,21 +102,25 @@ class GuardedClient:
         self._guard = Guard(settings, resolve)
         tls = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
         self._connections = ConnectionPool(connect, tls, settings.connect_timeout_s, settings.max_idle_connections)
-        # urllib3 logs the URL with its query string if the headers of a response are malformed.
-        logging.getLogger("urllib3.connection").addFilter(_reveals_no_url)
 
     def close(self) -> None:
         self._connections.close()
 
     def get(self, url: str) -> Fetched:
-        """Fetches a file and follows redirects.
+        """Fetches a file and follows redirects, with cookies that last for this chain.
 
         Raises FetchBlocked, FetchTimeout, NotFound (404, 410), AccessDenied (401, 403, 451), ImageTooLarge, FetchFailed
-        (retryable: 408, 425, 429, 5xx, broken connections) or FetchRefused (terminal: everything else).
+        (retryable: 202, 204, 408, 425, 429, 5xx, an empty body, broken connections) or FetchRefused (terminal:
+        everything else).
         """
-        response = self.request("GET", url, follow_redirects=True)
-        if not response.is_success:
-            raise _status_error(response.status)
+        response = self.request("GET", url, headers=_IMAGE_HEADERS, follow_redirects=True)
+        error = status_error(response.status, response.retry_after_s)
+        if error is not None:
+            raise error
+        if not response.body:
+            raise not_there_yet(f"status {response.status}, empty body", response.retry_after_s)
+        if _is_part(response):
+            raise FetchFailed("The server sent only a part of the file, without being asked (status 206).")
         return Fetched(response.body, response.headers.get("Content-Type"), response.url)
 
     def request(
@@ -119,25 +135,29 @@ class GuardedClient:
     ) -> Response:
         """Sends one request and returns the response, whatever its status.
 
-        follow_redirects: only for requests without a body.
+        follow_redirects: only for requests without a body; cookies are kept from one redirect to the next.
         excerpt_only: reads at most 4 KiB of any response.
 
         Raises FetchBlocked, FetchTimeout, FetchFailed, FetchRefused, ImageTooLarge.
         """
         deadline = Deadline(self._settings.total_timeout_s, self._settings.read_timeout_s)
-        address = _web_address(url)
-        seen: set[str] = set()
+        address, cookies = _web_address(url), RedirectCookies()
+        seen: set[tuple[str, str | None]] = set()
         while True:
-            seen.add(str(address))
-            response = self._exchange(method, address, body, headers or {}, deadline, excerpt_only)
-            if not follow_redirects or response.status not in _REDIRECTS:
+            cookie = cookies.header(address)
+            seen.add((str(address), cookie))
+            sent = {**(headers or {}), **({"Cookie": cookie} if cookie else {})}
+            response = self._exchange(method, address, body, sent, deadline, excerpt_only)
+            if not follow_redirects or response.new_location is None:
                 return response
+            cookies.store(address, response.headers)
             address = _next_address(address, response)
-            if str(address) in seen:
-                raise FetchRefused("The redirects form a loop.")
+            if (str(address), cookies.header(address)) in seen:
+                raise FetchRefused(f"The redirects form a loop (status {response.status}): use the image's own URL.")
             if len(seen) > self._settings.max_redirects:
                 raise FetchRefused(
-                    f"The address redirects more than {self._settings.max_redirects} times: use its final URL."
+                    f"The address redirects more than {self._settings.max_redirects} times (status {response.status}, "
+                    "ENRICH_FETCH__MAX_REDIRECTS): use its final URL."
                 )
 
     def _exchange(
@@ -150,60 +170,38 @@ class GuardedClient:
         excerpt_only: bool,
     ) -> Response:
         target = self._guard.approve(address)
-        with _failures_as_fetch_errors():
+        with failures_as_fetch_errors():
             connection = self._connections.take(target, deadline)
             is_reusable = False
             try:
                 sent = {"User-Agent": self._settings.user_agent, "Accept-Encoding": "identity", **headers}
                 connection.request(method, address.target, body, sent, preload_content=False, decode_content=False)
                 with closing(connection.getresponse()) as answer:
-                    content = self._read(answer, excerpt_only)
+                    content = self._read(connection, answer, excerpt_only)
                     is_reusable = _is_reusable(connection, answer)
             finally:
                 self._connections.release(connection, is_reusable=is_reusable)
         return Response(answer.status, answer.headers, content, str(address))
 
-    def _read(self, answer: HTTPResponse, excerpt_only: bool) -> bytes:
-        if excerpt_only or not 200 <= answer.status < 300:
-            return b"".join(_chunks(answer, _EXCERPT_BYTES))[:_EXCERPT_BYTES]
-        limit = self._settings.max_bytes
-        if (answer.length_remaining or 0) > limit:
-            raise _too_large(limit)
-        content = b"".join(_chunks(answer, limit))
-        if len(content) > limit:
-            raise _too_large(limit)
-        return _decompressed(content, answer.headers.get("Content-Encoding", ""), limit)
+    def _read(self, connection: Connection, answer: HTTPResponse, excerpt_only: bool) -> bytes:
+        if not excerpt_only and 200 <= answer.status < 300:
+            return read_body(answer, self._settings.max_bytes)
+        try:
+            return read_excerpt(answer)
+        except (HTTPError, HTTPException, OSError):
+            if excerpt_only:
+                raise
+            connection.close()  # status and headers say enough, even if the body never arrives
+            return b""
 
 
-def _chunks(answer: HTTPResponse, limit: int) -> Iterator[bytes]:
-    """Yields the body in chunks and stops once more than `limit` bytes have arrived."""
-    taken = 0
-    while taken <= limit and (chunk := answer.read1(_CHUNK_BYTES)):
-        taken += len(chunk)
-        yield chunk
-
-
-def _decompressed(content: bytes, encoding: str, limit: int) -> bytes:
-    """Decompresses up to `limit` bytes: some stores compress although the request asks for `identity`."""
-    match encoding.strip().lower():
-        case "" | "identity":
-            return content
-        case "gzip" | "x-gzip" | "deflate":
-            return _inflated(content, limit)
-    raise FetchRefused("The server uses a content encoding that is not supported: serve the file uncompressed.")
-
-
-def _inflated(content: bytes, limit: int) -> bytes:
-    inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # 32: detects gzip or zlib by the header
-    try:
-        plain = inflater.decompress(content, limit + 1)
-    except zlib.error:
-        raise FetchFailed("The compressed file (Content-Encoding) is corrupt.") from None
-    if len(plain) > limit:
-        raise _too_large(limit)
-    if not inflater.eof:
-        raise FetchFailed("The compressed file (Content-Encoding) is truncated.")
-    return plain
+def _is_part(response: Response) -> bool:
+    """Whether `Content-Range` says that bytes before or behind the body are missing."""
+    given = re.fullmatch(r"\s*bytes\s+(\d+)-(\d+)/(\d+|\*)\s*", response.headers.get("Content-Range", ""))
+    if response.status != 206 or given is None:
+        return False
+    first, last, size = given.groups()
+    return int(first) > 0 or (size != "*" and int(last) + 1 < int(size))
 
 
 def _is_reusable(connection: Connection, answer: HTTPResponse) -> bool:
@@ -222,47 +220,15 @@ def _web_address(url: str) -> Address:
 
 
 def _next_address(address: Address, response: Response) -> Address:
-    location = response.headers.get("Location")
-    if not location:
-        raise FetchRefused(f"The server answered with status {response.status} but names no new address.")
     # http.client reads headers as Latin-1; bytes beyond ASCII are UTF-8 in practice.
-    plain = quote(location.encode("latin-1", "replace"), safe="/?#[]%:@!$&'()*+,;=~-._\\ ").replace(" ", "%20")
+    location = (response.new_location or "").encode("latin-1", "replace")
     try:
-        return _web_address(urljoin(str(address), plain))
+        text = location.decode()
+    except UnicodeDecodeError:
+        text = quote(location, safe=_URL_SAFE)
+    try:
+        parts = urlsplit(urljoin(str(address), text.strip()))
+        path, query = quote(parts.path, safe=_URL_SAFE), quote(parts.query, safe=_URL_SAFE)
+        return _web_address(parts._replace(path=path, query=query, fragment="").geturl())
     except ValueError:
-        raise FetchBlocked("The address redirects to an invalid URL.") from None
-
-
-def _status_error(status: int) -> FetchFailed | NotFound | AccessDenied:
-    if status in (404, 410):
-        return NotFound(f"There is nothing at this address (status {status}).")
-    if status in (401, 403, 451):
-        return AccessDenied(f"The server denies access (status {status}): use a public or presigned URL.")
-    if status in _TRY_LATER or status >= 500:
-        return FetchFailed(f"The server cannot serve the file at the moment (status {status}).")
-    return FetchRefused(f"The server refuses to serve the file (status {status}).")
-
-
-def _too_large(limit: int) -> ImageTooLarge:
-    return ImageTooLarge(f"The file is larger than {limit} bytes: send a smaller version of the image.")
-
-
-@contextmanager
-def _failures_as_fetch_errors() -> Iterator[None]:
-    """Converts errors of sockets, TLS, http.client and urllib3 to ours, without their texts, which reveal hosts."""
-    try:
-        yield
-    except (TimeoutError, urllib3_errors.TimeoutError):
-        raise FetchTimeout("The server did not deliver the file in time.") from None
-    except (ssl.SSLCertVerificationError, urllib3_errors.SSLError) as error:
-        if isinstance(error, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY" in str(error):
-            raise FetchRefused("The server's certificate is not valid for this address.") from None
-        raise FetchFailed("The secure connection to the server failed.") from None
-    except (urllib3_errors.IncompleteRead, http.client.IncompleteRead):
-        raise FetchFailed("The connection closed before the whole file was received.") from None
-    except (OSError, http.client.HTTPException, urllib3_errors.HTTPError, ValueError):
-        raise FetchFailed("The connection to the server failed.") from None
-
-
-def _reveals_no_url(record: logging.LogRecord) -> bool:
-    return not str(record.msg).startswith("Failed to parse headers")
+        raise FetchBlocked(f"The address redirects to an invalid URL (status {response.status}).") from None

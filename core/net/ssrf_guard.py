@@ -8,7 +8,7 @@ none. Sources: IANA's special-purpose address registries, RFC 6890, RFC 6052, OW
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -85,6 +85,15 @@ def is_public(ip: IPv4Address | IPv6Address) -> bool:
     return ip in _GLOBAL_V6 and not any(ip in net for net in _BLOCKED_V6)
 
 
+def scheme_blocked(scheme: str, allowed: Collection[str]) -> FetchBlocked:
+    """Returns the error for an address whose scheme is not among those that the operator allows."""
+    names = ", ".join(sorted(allowed)) or "no scheme at all"
+    return FetchBlocked(
+        f"Addresses with the scheme {scheme} may not be fetched: "
+        f"the operator of this service allows {names} (ENRICH_FETCH__SCHEMES)."
+    )
+
+
 class Guard:
     """Approves destinations by the rules of `FetchSettings`. Stateless, so threads can share it."""
 
@@ -101,11 +110,13 @@ class Guard:
         Messages never contain the resolved IP addresses.
         """
         if address.scheme not in DEFAULT_PORTS or address.scheme not in self._schemes:
-            raise FetchBlocked(f"Addresses with the scheme {address.scheme} may not be fetched.")
+            raise scheme_blocked(address.scheme, self._schemes)
         ips = self._look_up(address)
         is_allowed_network = all(self._is_allowed(ip) for ip in ips)
         if not is_allowed_network and self._ports and address.port not in self._ports:
-            raise FetchBlocked(f"Port {address.port} is not allowed: serve the image on a standard web port.")
+            raise FetchBlocked(
+                f"Port {address.port} is not allowed (ENRICH_FETCH__PORTS): serve the image on a standard web port."
+            )
         if not all(self._is_allowed(ip) or is_public(ip) for ip in ips):
             raise FetchBlocked(_BLOCKED)
         return Target(address.scheme, address.host, address.port, tuple(str(ip) for ip in ips))

@@ -1,4 +1,4 @@
-"""The S3 client, a size-limited read, and the mapping of S3 errors to job errors.
+"""The S3 client, and a size-limited read.
 
 boto3 is imported only when a client is created, so that a service with a folder for uploads does not load it.
 """
@@ -6,26 +6,17 @@ boto3 is imported only when a client is created, so that a service with a folder
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from typing import TYPE_CHECKING
 
-from core.errors import (
-    AccessDenied,
-    ImageTooLarge,
-    JobError,
-    NotFound,
-    StorageUnavailable,
-)
+from core.net.content_encoding import decoded, too_large
 from core.settings import S3Settings
+from core.storage.s3_errors import s3_failures_as_job_errors
 
 if TYPE_CHECKING:
-    from botocore.exceptions import ClientError
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
-
-_MISSING = frozenset({"NoSuchKey", "NoSuchBucket", "NoSuchVersion", "NotFound", "404"})
-_DENIED = frozenset({"AccessDenied", "AllAccessDisabled", "Forbidden", "InvalidObjectState", "401", "403"})
 
 
 def make_s3_client(settings: S3Settings) -> S3Client:
@@ -72,43 +63,26 @@ class LazyS3Client:
             return self._client
 
 
-def read_object(client: S3Client, bucket: str, key: str, max_bytes: int) -> tuple[bytes, str | None]:
-    """Returns the object's bytes and content type. Rejects an object over the limit before it reads the body.
+def read_object(
+    client: S3Client, bucket: str, key: str, max_bytes: int, *, is_uploads: bool = False
+) -> tuple[bytes, str | None]:
+    """Returns the object's bytes, without the codings of its `Content-Encoding`, and its content type.
 
-    Raises NotFound, AccessDenied, ImageTooLarge, StorageUnavailable.
+    Rejects an object over the limit before it reads the body.
+
+    is_uploads: whether the bucket is our own; see `s3_failures_as_job_errors`.
+    Raises NotFound, AccessDenied, ImageTooLarge, StorageUnavailable; FetchFailed and FetchRefused as `decoded` does.
     """
-    with s3_failures_as_job_errors():
+    with s3_failures_as_job_errors(is_uploads=is_uploads):
         answer = client.get_object(Bucket=bucket, Key=key)
         with closing(answer["Body"]):
-            return _read_body(answer, max_bytes), answer.get("ContentType")
+            body = _read_body(answer, max_bytes)
+    return decoded(body, answer.get("ContentEncoding", ""), max_bytes), answer.get("ContentType")
 
 
 def _read_body(answer: GetObjectOutputTypeDef, max_bytes: int) -> bytes:
-    if answer["ContentLength"] <= max_bytes:
+    if answer.get("ContentLength", 0) <= max_bytes:
         body: bytes = answer["Body"].read(max_bytes + 1)
         if len(body) <= max_bytes:
             return body
-    raise ImageTooLarge(f"The file is larger than {max_bytes} bytes: send a smaller version of the image.")
-
-
-@contextmanager
-def s3_failures_as_job_errors() -> Iterator[None]:
-    """Converts boto3's errors to ours, without their texts, which reveal endpoints and accounts."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        yield
-    except ClientError as error:
-        raise _client_error(error) from error
-    except (BotoCoreError, OSError) as error:
-        raise StorageUnavailable("The object store could not be reached.") from error
-
-
-def _client_error(error: ClientError) -> JobError:
-    code = str(error.response.get("Error", {}).get("Code", ""))
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if code in _MISSING or status == 404:
-        return NotFound("The object does not exist in the store: check the bucket and the key.")
-    if code in _DENIED or status in (401, 403):
-        return AccessDenied("The object store denies access to this object.")
-    return StorageUnavailable("The object store could not serve the request.")
+    raise too_large(max_bytes)

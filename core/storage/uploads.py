@@ -22,12 +22,8 @@ from core.errors import (
 )
 from core.net.urls import UPLOAD_SCHEME, Address
 from core.settings import S3Settings, Settings, StorageSettings
-from core.storage.s3 import (
-    LazyS3Client,
-    make_s3_client,
-    read_object,
-    s3_failures_as_job_errors,
-)
+from core.storage.s3 import LazyS3Client, make_s3_client, read_object
+from core.storage.s3_errors import s3_failures_as_job_errors
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -54,7 +50,7 @@ class Storage(Protocol):
         """Whether the address has the form that this storage's `put` returns."""
 
     def check(self) -> None:
-        """Checks that uploads can be stored, for readiness. Raises NotFound, AccessDenied, StorageUnavailable."""
+        """Checks that uploads can be stored, for readiness. Raises StorageUnavailable."""
 
 
 def open_storage(settings: Settings) -> Storage:
@@ -133,15 +129,15 @@ class S3Storage:
     def put(self, data: bytes, *, owner_id: str, content_type: str | None) -> str:
         key = self._prefix + _content_key(data, owner_id)
         kind = content_type or "application/octet-stream"
-        with s3_failures_as_job_errors():
+        with s3_failures_as_job_errors(is_uploads=True):
             self.client.put_object(Bucket=self._bucket, Key=key, Body=data, ContentType=kind)
         return f"s3://{self._bucket}/{key}"
 
     def get(self, address: str, max_bytes: int) -> bytes:
-        return read_object(self.client, self._bucket, self._key(address), max_bytes)[0]
+        return read_object(self.client, self._bucket, self._key(address), max_bytes, is_uploads=True)[0]
 
     def delete(self, address: str) -> None:
-        with s3_failures_as_job_errors():
+        with s3_failures_as_job_errors(is_uploads=True):
             self.client.delete_object(Bucket=self._bucket, Key=self._key(address))
 
     def is_own(self, address: str) -> bool:
@@ -153,7 +149,7 @@ class S3Storage:
         return is_here and _KEY.fullmatch(parsed.path.removeprefix(self._prefix)) is not None
 
     def check(self) -> None:
-        with s3_failures_as_job_errors():
+        with s3_failures_as_job_errors(is_uploads=True):
             self.client.head_bucket(Bucket=self._bucket)
 
     def _key(self, address: str) -> str:

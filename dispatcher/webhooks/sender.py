@@ -5,9 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import time
 
-from urllib3.exceptions import HTTPError, InvalidHeader
-from urllib3.util.retry import Retry
-
 from core.errors import FetchBlocked, FetchTimeout, JobError
 from core.net.http import GuardedClient, Response
 from core.settings import Settings, WebhookSettings
@@ -64,14 +61,8 @@ class Sender:
             return None, "connection_failed"
 
     def _retry_after_s(self, response: Response) -> float | None:
-        given = response.headers.get("Retry-After")
-        if given is None:
-            return None
-        try:
-            wait_s = Retry().parse_retry_after(given)
-        except (InvalidHeader, HTTPError, ValueError, OverflowError):
-            return None
-        return min(max(wait_s, 0.0), self._settings.max_retry_after_s)
+        wait_s = response.retry_after_s
+        return None if wait_s is None else min(wait_s, self._settings.max_retry_after_s)
 
 
 def _excerpt(body: bytes) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import posixpath
 
 from core.errors import FetchBlocked, InvalidAddress
+from core.net.failures import not_there_yet
 from core.net.http import Fetched, GuardedClient
+from core.net.ssrf_guard import scheme_blocked
 from core.net.urls import DEFAULT_PORTS, Address
 from core.settings import Settings
 from core.storage.s3 import LazyS3Client, make_s3_client, read_object
@@ -38,18 +40,23 @@ class Fetcher:
             return self._client.get(address)
         self._check_s3(parsed)
         body, content_type = read_object(self._s3.get(), parsed.host, parsed.path, max_bytes)
+        if not body:
+            raise not_there_yet("empty object")
         return Fetched(body, content_type, address)
 
     def _check_s3(self, address: Address) -> None:
         fetch = self._settings.fetch
         if address.scheme != "s3" or "s3" not in fetch.schemes:
-            raise FetchBlocked(f"Addresses with the scheme {address.scheme} may not be fetched here.")
+            raise scheme_blocked(address.scheme, fetch.schemes)
         # The worker may read all uploads: without this check, one owner could name another's file. Stores may normalize
         # `a//b` and `a/../b` to other keys, so the normalized key must be allowed, too.
         keys = {address.path, posixpath.normpath("/" + address.path).lstrip("/")}
         is_allowed = all(any(_covers(entry, address.host, key) for entry in fetch.allow_s3) for key in keys)
         if not is_allowed or any(self._is_in_uploads(address.host, key) for key in keys):
-            raise FetchBlocked("This bucket may not be read: ask the operator to allow it, or use a presigned address.")
+            raise FetchBlocked(
+                "This bucket may not be read: ask the operator to allow it (ENRICH_FETCH__ALLOW_S3), "
+                "or use a presigned https address."
+            )
 
     def _is_in_uploads(self, bucket: str, key: str) -> bool:
         storage = self._settings.storage

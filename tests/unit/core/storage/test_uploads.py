@@ -158,10 +158,12 @@ def test_s3_keeps_the_content_type(s3):
 
 def test_s3_without_the_bucket(s3):
     storage = S3Storage(StorageSettings(kind="s3", bucket="missing"), s3)
-    with pytest.raises(NotFound):
+    with pytest.raises(StorageUnavailable, match="ENRICH_STORAGE__BUCKET"):
         storage.check()
-    with pytest.raises(NotFound):
+    with pytest.raises(StorageUnavailable, match="ENRICH_STORAGE__BUCKET"):
         storage.put(DATA, owner_id="local", content_type=None)
+    with pytest.raises(StorageUnavailable, match="ENRICH_STORAGE__BUCKET"):
+        storage.get("s3://missing/uploads/local/ab/ab" + "0" * 62, 100)
     storage.client.close()
 
 
