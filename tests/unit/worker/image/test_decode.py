@@ -47,7 +47,9 @@ def test_colours_and_orientation_survive(name):
     corners = _corners(decode(pictures.GOOD[name](), LIMITS).image)
 
     fields = [*pictures.FIELDS[:3], pictures.WHITE if name in SEE_THROUGH else pictures.FIELDS[3]]
-    assert all(map(_is_near, corners, fields)), corners
+    # Inks are duller than the screen's primaries.
+    by = 85 if "cmyk" in name else 45
+    assert all(_is_near(corner, expected, by) for corner, expected in zip(corners, fields, strict=True)), corners
 
 
 @pytest.mark.parametrize("name", ["png_16bit_grey", "tiff_16bit"])

@@ -1,0 +1,1 @@
+"""From the colours of a file to sRGB: code points, profiles, conversion, the ground of transparent pictures."""

@@ -1,0 +1,34 @@
+"""Puts transparent pictures on a plain ground."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+WHITE = (255, 255, 255)
+GRAY = (150, 150, 150)
+# A product is white if its middle is nearly white and hardly a part of it darker than light grey.
+_MEDIAN_OF_WHITE = 232
+_DARKEST_OF_WHITE = 190
+_SAMPLE = 128
+
+
+def on_ground(colors: Image.Image, alpha: Image.Image) -> Image.Image:
+    """Returns the RGB picture on white, as catalogues show products, or on grey if the product itself is white.
+
+    alpha: mode L, of the same size; 0 = transparent.
+    """
+    flat = Image.new("RGB", colors.size, GRAY if _is_white(colors, alpha) else WHITE)
+    flat.paste(colors, mask=alpha)
+    return flat
+
+
+def _is_white(colors: Image.Image, alpha: Image.Image) -> bool:
+    size = min(colors.width, _SAMPLE), min(colors.height, _SAMPLE)
+    # Nearest neighbour, because hidden pixels at the edge must not be mixed in.
+    luminance = np.asarray(colors.resize(size, Image.Resampling.NEAREST).convert("L"))
+    visible = luminance[np.asarray(alpha.resize(size, Image.Resampling.NEAREST)) > 127]
+    if visible.size == 0:
+        return False
+    darkest, median = np.percentile(visible, (10, 50))
+    return bool(median >= _MEDIAN_OF_WHITE and darkest >= _DARKEST_OF_WHITE)
