@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import urllib3
 from urllib3.exceptions import HTTPError
+
+from cli.sources import Source
+from core.errors import EnrichError
 
 Document = dict[str, Any]
 
@@ -39,41 +42,43 @@ class Client:
         # No automatic retries: repeating a POST could create two jobs.
         self._http = urllib3.PoolManager(timeout=urllib3.Timeout(connect=5, read=POLL_S + 30), retries=False)
 
-    def submit_all(self, sources: Sequence[str], *, external_id: str | None, wait: bool) -> Iterator[Document]:
+    def submit_all(
+        self, sources: Iterable[Source], *, external_id: str | None, wait: bool, max_bytes: int
+    ) -> Iterator[Document]:
         """Yields one document per source, in order: the job, or `error` if it was rejected.
 
         With `wait` all sources are submitted before the first wait, so that they are processed in parallel.
+        max_bytes: larger files are not sent.
         """
-        documents = (self.submit(source, external_id=external_id) for source in sources)
+        documents = (self.submit(source, external_id=external_id, max_bytes=max_bytes) for source in sources)
         if not wait:
             yield from documents
             return
         for document in list(documents):
             yield self.wait(document)
 
-    def submit(self, source: str, *, external_id: str | None = None) -> Document:
-        """Creates a job for a URL (anything with `://`) or by uploading a file."""
+    def submit(self, source: Source, *, external_id: str | None = None, max_bytes: int) -> Document:
+        """Creates a job for an address, or by uploading a file. One file at a time is in memory."""
         fields = {"external_id": external_id} if external_id is not None else {}
-        if "://" in source:
-            return self._try("POST", "/v1/jobs", source, json={"url": source, **fields})
-        file = Path(source)
         try:
-            data = file.read_bytes()
-        except OSError as error:
-            return _error_document(source, "file_unreadable", f"cannot read {file}: {error.strerror}")
-        return self._try("POST", "/v1/jobs", source, fields={**fields, "file": (file.name, data)})
+            if source.is_address:
+                return self.request("POST", "/v1/jobs", json={"url": source.text, **fields})
+            file = (Path(str(source.name["file"])).name, source.read_file(max_bytes))
+            return self.request("POST", "/v1/jobs", fields={**fields, "file": file})
+        except (ApiError, EnrichError) as error:
+            # An upload far above the API's own limit is refused by its length alone.
+            is_too_large = error.code == "request_too_large" and not source.is_address
+            return source.failure("image_too_large" if is_too_large else error.code, str(error))
 
     def wait(self, document: Document) -> Document:
         """Polls a job until it is finished. Returns error documents unchanged."""
         while "id" in document and document["status"] not in FINAL_STATUSES:
-            document = self._try("GET", f"/v1/jobs/{document['id']}?wait={POLL_S}", document["id"])
+            job_id = document["id"]
+            try:
+                document = self.request("GET", f"/v1/jobs/{job_id}?wait={POLL_S}")
+            except ApiError as error:
+                document = {"source": job_id, "error": {"code": error.code, "message": str(error)}}
         return document
-
-    def _try(self, method: str, path: str, source: str, **body: Any) -> Document:
-        try:
-            return self.request(method, path, **body)
-        except ApiError as error:
-            return _error_document(source, error.code, str(error))
 
     def request(self, method: str, path: str, **body: Any) -> Document:
         """Sends one request with `json=` or `fields=` as in urllib3, and returns the JSON response. Raises ApiError."""
@@ -94,7 +99,3 @@ def _parse(data: bytes) -> Document:
     except ValueError:
         return {}
     return document if isinstance(document, dict) else {}
-
-
-def _error_document(source: str, code: str, message: str) -> Document:
-    return {"source": source, "error": {"code": code, "message": message}}

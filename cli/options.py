@@ -26,6 +26,13 @@ api_url_option = click.option(
     help="Base URL of the API.",
 )
 api_key_option = click.option("--api-key", envvar="ENRICH_API_KEY", help="API key; by default from ENRICH_API_KEY.")
+sources_argument = click.argument("sources", nargs=-1, metavar="FILE|FOLDER|URL|-…")
+list_option = click.option(
+    "--from",
+    "list_file",
+    type=click.File("rb"),
+    help="File with further sources, one per line; `-` is standard input.",
+)
 
 
 def read_settings() -> Settings:

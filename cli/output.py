@@ -26,6 +26,11 @@ def echo_json(document: dict[str, object]) -> None:
     click.echo(json.dumps(document, ensure_ascii=False))
 
 
+def echo_note(sentence: str) -> None:
+    """Writes one line to standard error, for what is no error but worth knowing."""
+    click.echo(f"enrich: {sentence}", err=True)
+
+
 def echo_table(documents: list[dict[str, object]]) -> None:
     """Writes documents as aligned columns with a header. Writes nothing if there are none."""
     if not documents:

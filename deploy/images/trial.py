@@ -27,6 +27,7 @@ from PIL import Image, ImageDraw
 from cli.client import Client
 from cli.local.postgres import EmbeddedPostgres
 from cli.local.redis import EmbeddedRedis
+from cli.sources import Source
 from deploy.images.roots import ImageRoot, mounted
 
 MAKE_BUCKET = Path(__file__).parent.parent / "compose" / "make_bucket.py"
@@ -66,7 +67,9 @@ def serve_one(base_url: str, key: str, folder: Path) -> None:
     """Submits a drawn image and prints the answer. Raises SystemExit if the job did not succeed."""
     image_file = folder / "drawn.jpg"
     image_file.write_bytes(drawn_jpeg())
-    for document in Client(base_url, key).submit_all([str(image_file)], external_id="trial", wait=True):
+    source = Source(str(image_file), image_file)
+    max_bytes = image_file.stat().st_size
+    for document in Client(base_url, key).submit_all([source], external_id="trial", wait=True, max_bytes=max_bytes):
         click.echo(json.dumps(document, ensure_ascii=False))
         if document.get("status") != "succeeded":
             raise SystemExit("the job did not succeed")

@@ -37,12 +37,15 @@ def test_predict_answers_good_files_and_reports_bad_ones(bundle: Path, tmp_path:
     good.write_bytes(pictures.jpeg())
     broken.write_bytes(b"<html>")
 
-    done = enrich("predict", broken, good, missing, tmp_path, ENRICH_WORKER__BUNDLE=str(bundle))
+    (tmp_path / "empty").mkdir()
+    done = enrich("predict", broken, good, missing, tmp_path / "empty", ENRICH_WORKER__BUNDLE=str(bundle))
 
     documents = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [document["file"] for document in documents] == [str(path) for path in (broken, good, missing, tmp_path)]
+    assert [document["file"] for document in documents] == [
+        str(path) for path in (broken, good, missing, tmp_path / "empty")
+    ]
     codes = [document.get("error", {}).get("code") for document in documents]
-    assert codes == ["unsupported_media_type", None, "not_found", "access_denied"]
+    assert codes == ["unsupported_media_type", None, "not_found", "not_found"]
     assert tuple(documents[1]["metadata"]) == METADATA_KEYS
     assert documents[1]["model"] == {"bundle": "tiny", "version": "0.0.1", "taxonomy": "tiny-1"}
     assert documents[1]["predictions"].keys() < {*METADATA_KEYS}
