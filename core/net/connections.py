@@ -144,10 +144,11 @@ class ConnectionPool:
 
     def take(self, target: Target, deadline: Deadline) -> Connection:
         """Returns an idle connection to the target, or a new one that is not yet connected."""
-        connection = self._take_idle(target) or self._new(target)
-        connection.deadline = deadline
-        connection.timeout = deadline.next_timeout_s()
-        return connection
+        return _prepared(self._take_idle(target) or self._new(target), deadline)
+
+    def open(self, target: Target, deadline: Deadline) -> Connection:
+        """Returns a new connection to the target that is not yet connected."""
+        return _prepared(self._new(target), deadline)
 
     def release(self, connection: Connection, *, is_reusable: bool) -> None:
         """Keeps the connection for a later request if it is reusable; closes it otherwise."""
@@ -189,6 +190,12 @@ class ConnectionPool:
         connection.connect_socket = self._connect
         connection.connect_timeout_s = self._connect_timeout_s
         return connection
+
+
+def _prepared(connection: Connection, deadline: Deadline) -> Connection:
+    connection.deadline = deadline
+    connection.timeout = deadline.next_timeout_s()
+    return connection
 
 
 def _matches(connection: Connection, target: Target) -> bool:

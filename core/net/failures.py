@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from urllib3 import exceptions as urllib3_errors
 
 from core.errors import AccessDenied, FetchFailed, FetchRefused, FetchTimeout, JobError, NotFound
-from core.net.response_head import MAX_HEAD_BYTES, HeadTooLong
+from core.net.response_head import MAX_HEAD_BYTES, ContradictoryLengths, HeadTooLong
 
 _NOT_YET = frozenset({202, 204, 205})
 _TRY_LATER = frozenset({408, 425, 429})
@@ -56,7 +56,7 @@ def failures_as_fetch_errors() -> Iterator[None]:
         is_silent = isinstance(error, http.client.RemoteDisconnected)
         answer = "closed the connection without an answer" if is_silent else "does not answer in HTTP at this port"
         raise FetchFailed(f"The server {answer}.") from None
-    except urllib3_errors.InvalidHeader:
+    except ContradictoryLengths:
         raise FetchFailed("The server sends contradictory `Content-Length` headers.") from None
     except (OSError, http.client.HTTPException, urllib3_errors.HTTPError, ValueError) as error:
         if isinstance(error.__cause__, http.client.IncompleteRead):

@@ -43,6 +43,7 @@ from core.settings import FetchSettings
 
 _REDIRECTS = frozenset({300, 301, 302, 303, 307, 308})
 _IMAGE_HEADERS = {"Accept": "image/*,*/*;q=0.8"}  # firewalls refuse requests without it
+_CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 _URL_SAFE = "/?#[]%:@!$&'()*+,;=~-._\\"
 
 
@@ -170,17 +171,36 @@ class GuardedClient:
         excerpt_only: bool,
     ) -> Response:
         target = self._guard.approve(address)
+        sent = {"User-Agent": self._settings.user_agent, "Accept-Encoding": "identity", **headers}
         with failures_as_fetch_errors():
             connection = self._connections.take(target, deadline)
-            is_reusable = False
+            is_new = connection.sock is None
             try:
-                sent = {"User-Agent": self._settings.user_agent, "Accept-Encoding": "identity", **headers}
-                connection.request(method, address.target, body, sent, preload_content=False, decode_content=False)
-                with closing(connection.getresponse()) as answer:
-                    content = self._read(connection, answer, excerpt_only)
-                    is_reusable = _is_reusable(connection, answer)
-            finally:
-                self._connections.release(connection, is_reusable=is_reusable)
+                return self._send(connection, method, address, body, sent, excerpt_only)
+            except _CLOSED:
+                if is_new or method != "GET":
+                    raise
+            # The server closed the idle connection just as it was used again.
+            connection = self._connections.open(target, deadline)
+            return self._send(connection, method, address, body, sent, excerpt_only)
+
+    def _send(
+        self,
+        connection: Connection,
+        method: str,
+        address: Address,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        excerpt_only: bool,
+    ) -> Response:
+        is_reusable = False
+        try:
+            connection.request(method, address.target, body, headers, preload_content=False, decode_content=False)
+            with closing(connection.getresponse()) as answer:
+                content = self._read(connection, answer, excerpt_only)
+                is_reusable = _is_reusable(connection, answer)
+        finally:
+            self._connections.release(connection, is_reusable=is_reusable)
         return Response(answer.status, answer.headers, content, str(address))
 
     def _read(self, connection: Connection, answer: HTTPResponse, excerpt_only: bool) -> bytes:

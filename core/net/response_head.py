@@ -25,6 +25,10 @@ class HeadTooLong(http.client.HTTPException):
     """The head of the response exceeds `MAX_HEAD_BYTES`."""
 
 
+class ContradictoryLengths(http.client.HTTPException):
+    """The response has several `Content-Length` values that differ."""
+
+
 @dataclass(frozen=True)
 class Head:
     """Status line and headers of the final response. Values are Latin-1, unfolded and without surrounding blanks."""
@@ -41,14 +45,20 @@ class Head:
         return message
 
     def framing(self) -> bytes:
-        """Returns a head with those headers only that tell how long the body is and whether the connection stays."""
+        """Returns a head with those headers only that tell how long the body is and whether the connection stays.
+
+        Raises ContradictoryLengths.
+        """
         lines = [f"HTTP/1.{0 if self.is_http_1_0 else 1} {self.status} {self.reason}"]
         for name in ("Connection", "Keep-Alive", "Proxy-Connection"):
             if values := self._values(name):
                 lines.append(f"{name}: {', '.join(values)}")
+        lengths = set(self._values("Content-Length"))
         if "chunked" in self._values("Transfer-Encoding"):
             lines.append("Transfer-Encoding: chunked")
-        if len(lengths := set(self._values("Content-Length"))) == 1:
+        elif len(lengths) > 1:
+            raise ContradictoryLengths
+        elif lengths:
             lines.append(f"Content-Length: {lengths.pop()}")
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
