@@ -100,14 +100,32 @@ class FetchSettings(_Group):
     max_idle_connections: int = Field(
         64, ge=0, description="maximum number of idle connections kept open for later fetches"
     )
-    user_agent: str = Field("asset-enrichment/0.1", description="User-Agent header of fetches and webhooks")
+    user_agent: str = Field(
+        "asset-enrichment/0.1",
+        description="User-Agent header of fetches and webhooks; some hosts answer unknown ones with 403",
+    )
 
 
 class DecodeSettings(_Group):
-    """Limits that are checked before an image is decoded."""
+    """Limits on the work and memory of decoding, checked before an image is decoded."""
 
     max_pixels: int = Field(80_000_000, ge=1, description="maximum width × height of an image, in pixels")
     max_side: int = Field(20_000, ge=1, description="maximum length of the longer side, in pixels")
+    max_scans: int = Field(128, ge=1, description="maximum number of scans of a JPEG")
+    max_scanned_megapixels: float = Field(
+        2000, gt=0, description="maximum megapixels times scans of a JPEG; a scan of one megapixel takes about 0.5 ms"
+    )
+    ordinary_megapixels: float = Field(
+        16,
+        ge=0,
+        description="megapixels up to which JPEG, PNG and WebP are decoded in the worker process; larger images and "
+        "all other formats are decoded in child processes, which are killed if they hang",
+    )
+    max_megapixels_in_flight: float = Field(
+        100,
+        gt=0,
+        description="maximum megapixels decoded at a time in child processes; a larger image is decoded alone",
+    )
 
 
 class JobSettings(_Group):
@@ -122,7 +140,15 @@ class JobSettings(_Group):
     retry_base_s: Seconds = Field(
         2, description="delay before the first retry, in seconds; it doubles with each retry, with jitter"
     )
-    retry_max_s: Seconds = Field(300, description="maximum delay before a retry, in seconds")
+    retry_max_s: Seconds = Field(
+        300, description="maximum delay before a retry, in seconds, also where the image's host asks for a longer one"
+    )
+    patience_s: float = Field(
+        3600,
+        ge=0,
+        description="seconds after a job's creation during which an answer with `Retry-After` up to `retry_max_s` does "
+        "not count as a retry",
+    )
     alone_after_crashes: int = Field(
         1, ge=1, description="number of crashes after which a job runs alone in a child process"
     )
@@ -141,7 +167,9 @@ class WorkerSettings(_Group):
     threads: int = Field(32, ge=1, description="maximum number of jobs in progress; about twice the batch size is best")
     batch_deadline_s: Seconds = Field(60, description="time limit for one model call, in seconds")
     decode_deadline_s: Seconds = Field(
-        60, description="time limit for decoding one image, in seconds; a worker that exceeds it exits"
+        60,
+        description="time limit for decoding one image, in seconds; beyond it a child process is killed and its job "
+        "fails, and a worker that decodes in its own process exits",
     )
     caption_budget_ms: float = Field(
         300,

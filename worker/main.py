@@ -23,7 +23,7 @@ from core.telemetry.tracing import exporting
 from worker.consumer import Consumer
 from worker.job_metrics import export_ready
 from worker.process.celery_request import StrictAckRequest
-from worker.process.memory import MemoryGuard
+from worker.process.memory import MemoryGuard, set_allocator
 from worker.process.shutdown import Shutdown, ShutdownSignal, exit_now
 from worker.runtime import open_consumer
 
@@ -35,6 +35,7 @@ BULK_MESSAGES = 2
 
 def run(settings: Settings, lane: str) -> int:
     """Serves one lane until SIGTERM or SIGINT. Returns the exit status. Raises StartError, BundleError."""
+    set_allocator()
     configure_logs(settings, f"worker.{lane}")
     # Connecting to this signal keeps Celery from configuring logging itself.
     signals.setup_logging.connect(_keep_our_logging, weak=False)

@@ -24,9 +24,8 @@ from model.answer import Answer
 from model.predictor import Predictor
 from model.preprocessing import Pixels
 from worker.batcher import Batcher
-from worker.image.decode_limiter import DecodeLimiter
+from worker.image.decoder import Decoder
 from worker.image.fetch import Fetcher
-from worker.image.preprocess import preprocess
 from worker.job_metrics import JobOutcome
 from worker.leases import LeaseKeeper
 from worker.process.db_retry import retry_while_unavailable
@@ -49,7 +48,7 @@ class Pipeline:
         sessions: Sessions,
         leases: LeaseKeeper,
         fetcher: Fetcher,
-        decode_limiter: DecodeLimiter,
+        decoder: Decoder,
         predictor: Predictor,
         batcher: Batcher[Pixels, Answer],
     ) -> None:
@@ -57,7 +56,7 @@ class Pipeline:
         self._sessions = sessions
         self._leases = leases
         self._fetcher = fetcher
-        self._decode_limiter = decode_limiter
+        self._decoder = decoder
         self._predictor = predictor
         self._batcher = batcher
 
@@ -126,8 +125,8 @@ class Pipeline:
 
     def _predict(self, claim: Claim, data: bytes, sha256: str, timings: dict[str, Any]) -> tuple[SeenAsset, Outcome]:
         self._check_held(claim)
-        with self._decode_limiter.acquire(claim), _stage(timings, "decode"):
-            image = preprocess(data, self._predictor, self._settings.decode)
+        with self._decoder.reserve(claim, data) as decode, _stage(timings, "decode"):
+            image = decode()
         self._check_held(claim)
         asset = SeenAsset(sha256, image.width, image.height, image.format, len(data))
         return asset, self._to_outcome(self._answer(image.pixels, timings))

@@ -21,12 +21,11 @@ from core.telemetry.logs import get_logger
 from core.telemetry.metrics import WorkerMetrics
 from model.answer import Answer
 from model.bundle import Bundle
-from model.nets.cores import available_cores
 from model.predictor import Predictor
 from model.preprocessing import Pixels
 from worker.batcher import Batcher
 from worker.consumer import Consumer
-from worker.image.decode_limiter import DecodeLimiter
+from worker.image.decoder import Decoder
 from worker.image.fetch import Fetcher
 from worker.job_metrics import JobMetrics, export_bundle, export_lane, with_metrics
 from worker.leases import LeaseKeeper
@@ -95,15 +94,15 @@ def open_base(settings: Settings, metrics: WorkerMetrics, *, is_registered: bool
         client = GuardedClient(settings.fetch)
         stack.callback(client.close)
         fetcher = Fetcher(settings, open_storage(settings), client)
-        decode_limiter = DecodeLimiter(available_cores(), settings.worker.decode_deadline_s)
+        decoder = Decoder(settings, predictor)
+        stack.callback(decoder.close)
         if is_registered:
+            decoder.start()
             register_bundle(sessions, predictor.bundle)
-        watchdog = Watchdog(
-            [partial(_find_model_hang, batcher), decode_limiter.find_hang], settings.worker.heartbeat_file
-        )
+        watchdog = Watchdog([partial(_find_model_hang, batcher), decoder.find_hang], settings.worker.heartbeat_file)
         watchdog.start()
         stack.callback(watchdog.close)
-        pipeline = Pipeline(settings, sessions, leases, fetcher, decode_limiter, predictor, batcher)
+        pipeline = Pipeline(settings, sessions, leases, fetcher, decoder, predictor, batcher)
         yield WorkerBase(sessions, leases, predictor, pipeline)
 
 

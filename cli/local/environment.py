@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from core.settings import WebhookSettings, WorkerSettings
+from worker.process.memory import allocator_environment
 
 DATABASE_URL = "ENRICH_DATABASE__URL"
 QUEUE_URL = "ENRICH_QUEUE__URL"
@@ -57,8 +58,8 @@ def longest_grace_s(own: Mapping[str, str]) -> float:
 def lane_environment(
     environment: Mapping[str, str], heartbeat_file: Path, metrics_port: int | None = None
 ) -> dict[str, str]:
-    """Returns the environment of one lane's worker, with its own heartbeat file and metrics port."""
-    return {**with_metrics_port(environment, metrics_port), HEARTBEAT_FILE: str(heartbeat_file)}
+    """Returns the environment of one lane's worker, with its own heartbeat file, metrics port and malloc's setting."""
+    return {**allocator_environment(with_metrics_port(environment, metrics_port)), HEARTBEAT_FILE: str(heartbeat_file)}
 
 
 def with_metrics_port(environment: Mapping[str, str], port: int | None) -> dict[str, str]:

@@ -22,6 +22,7 @@ from core.telemetry.logs import configure_logs, get_logger
 from core.telemetry.metrics import WorkerMetrics
 from core.telemetry.tracing import exporting
 from worker.pipeline import WorkerBase
+from worker.process.memory import set_allocator
 
 log = get_logger(__name__)
 
@@ -42,6 +43,7 @@ def serve(settings: Settings, connection: Connection, open_base: OpenBase) -> No
         # Signals may reach the whole process group; the parent decides when the child ends.
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, name="parent", daemon=True).start()
+    set_allocator()
     configure_logs(settings, "worker.isolated_child")
     # Nobody scrapes the child: its parent records the outcomes.
     metrics = WorkerMetrics()

@@ -1,0 +1,27 @@
+"""PNG: chunks (W3C PNG, section 5)."""
+
+from __future__ import annotations
+
+from worker.image.headers.claim import UNKNOWN, Claimed, check_parts
+
+MAX_PROFILES = 8
+"""Each compressed profile may take a megabyte and milliseconds. A file may have one."""
+
+
+def read(data: bytes) -> Claimed:
+    claimed, chunks, profiles, at, is_header = UNKNOWN, 0, 0, 8, True
+    while at + 8 <= len(data):
+        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        if kind == b"IEND":
+            break
+        if kind == b"IDAT":
+            is_header = False  # Pillow ignores a later size
+        elif kind == b"IHDR" and is_header and length >= 8:
+            width, height = data[at + 8 : at + 12], data[at + 12 : at + 16]
+            claimed = Claimed(int.from_bytes(width, "big"), int.from_bytes(height, "big"))
+        profiles += kind == b"iCCP"
+        chunks += 1
+        check_parts(chunks, "chunks")
+        check_parts(profiles, "colour profiles", MAX_PROFILES)
+        at += 12 + length
+    return claimed
