@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ from urllib3.exceptions import HTTPError
 
 from cli.sources import Source
 from core.errors import EnrichError
+from core.net.urls import Address
 
 Document = dict[str, Any]
 
 FINAL_STATUSES = frozenset({"succeeded", "failed", "canceled"})
 # Duration of one long poll, shorter than the usual timeouts of proxies.
 POLL_S = 30
+RATE_LIMIT_TRIES = 10
 
 
 class ApiError(Exception):
@@ -62,7 +65,8 @@ class Client:
         fields = {"external_id": external_id} if external_id is not None else {}
         try:
             if source.is_address:
-                return self.request("POST", "/v1/jobs", json={"url": source.text, **fields})
+                url = str(Address.parse(source.text))
+                return self.request("POST", "/v1/jobs", json={"url": url, **fields})
             file = (Path(str(source.name["file"])).name, source.read_file(max_bytes))
             return self.request("POST", "/v1/jobs", fields={**fields, "file": file})
         except (ApiError, EnrichError) as error:
@@ -81,16 +85,27 @@ class Client:
         return document
 
     def request(self, method: str, path: str, **body: Any) -> Document:
-        """Sends one request with `json=` or `fields=` as in urllib3, and returns the JSON response. Raises ApiError."""
-        try:
-            response = self._http.request(method, self._base_url + path, headers=self._headers, **body)
-        except HTTPError as error:
-            raise ApiError("api_unreachable", f"{self._base_url} does not respond: {error}") from None
-        document = _parse(response.data)
+        """Sends one request with `json=` or `fields=` as in urllib3, and returns the JSON response. Raises ApiError.
+
+        Waits and repeats it if the key's rate limit is exceeded: such a request has done nothing.
+        """
+        for _ in range(RATE_LIMIT_TRIES):
+            try:
+                response = self._http.request(method, self._base_url + path, headers=self._headers, **body)
+            except HTTPError as error:
+                raise ApiError("api_unreachable", f"{self._base_url} does not respond: {error}") from None
+            document = _parse(response.data)
+            if document.get("code") != "rate_limited":
+                break
+            time.sleep(_wait_s(response.headers.get("Retry-After", "")))
         if response.status >= 400:
             reason = document.get("detail") or document.get("title") or f"HTTP status {response.status}"
             raise ApiError(document.get("code", "http_error"), reason)
         return document
+
+
+def _wait_s(retry_after: str) -> int:
+    return min(int(retry_after), POLL_S) if retry_after.isdecimal() else 1
 
 
 def _parse(data: bytes) -> Document:

@@ -38,7 +38,9 @@ ERROR_CODES = (
     ErrorCode(
         "too_many_endpoints", 409, "The maximum number of webhook endpoints is reached.", "Delete an unused one."
     ),
-    ErrorCode("request_too_large", 413, "The request body exceeds the size limit.", "Send a smaller image."),
+    ErrorCode(
+        "request_too_large", 413, "The request body exceeds the size limit.", "Upload a smaller image, not as JSON."
+    ),
     ErrorCode("image_too_large", 413, "The image exceeds the limit of bytes or pixels.", "Send a smaller version."),
     ErrorCode("address_too_long", 414, "The request URL is too long.", "Shorten the query string."),
     ErrorCode(
@@ -46,7 +48,7 @@ ERROR_CODES = (
     ),
     ErrorCode("range_not_satisfiable", 416, "The requested range is not satisfiable.", "Send no `Range` header."),
     ErrorCode("invalid_request", 422, "A field is missing, unknown or invalid.", "`errors` lists each invalid field."),
-    ErrorCode("invalid_address", 422, "The URL is invalid or not allowed.", "`detail` explains why."),
+    ErrorCode("invalid_address", 422, "The URL is invalid or not allowed.", "`detail` says what to write instead."),
     ErrorCode("idempotency_key_reused", 422, "The Idempotency-Key was used for a different request.", "Use a new key."),
     ErrorCode("rate_limited", 429, "The API key exceeds its rate limit.", "Retry after `Retry-After` seconds."),
     ErrorCode("too_many_queued", 429, "You have too many queued jobs.", "Retry after `Retry-After` seconds."),

@@ -16,8 +16,12 @@ from sqlalchemy import select
 from core.db.engine import Sessions
 from core.db.models import Job
 from core.net.urls import redact_url
+from core.settings import Settings
 from tests import pictures
 from tests.image_server import ImageServer
+from tests.integration.core.auth.test_api_keys import make_key
+from tests.ports import free_port
+from tests.processes import running, wait_for_api
 from train.synthetic.tiny import make_tiny_bundle
 
 LOOPBACK = {"ENRICH_FETCH__ALLOW_NETWORKS": '["127.0.0.0/8"]'}
@@ -80,7 +84,7 @@ REFUSED = {
     "empty.jpg": "image_undecodable",
     "empty": "not_found",
     "": "not_found",
-    "data:image/png;base64,AAAA": "invalid_address",
+    "data:image/png;base64," + "A" * 70_000: "invalid_address",
     "http:shop.example/x.jpg": "invalid_address",
     "htps://shop.example/x.jpg?sig=1": "invalid_address",
     "gs://bucket/x.jpg": "invalid_address",
@@ -167,6 +171,19 @@ def test_both_refuse_with_the_same_documents(folder: Path, api_base: str, bundle
     assert dict(zip(REFUSED, codes(predicted[0]), strict=True)) == REFUSED
     assert submitted == predicted
     assert [document["source"] for document in predicted[0]] == list(REFUSED)
+
+
+def test_submit_waits_for_the_rate_limit(folder: Path, settings: Settings, sessions: Sessions, tmp_path: Path) -> None:
+    limited = {"require_key": True, "rate_per_s": 1, "rate_burst": 1, "port": free_port()}
+    settings = settings.model_copy(update={"api": settings.api.model_copy(update=limited)})
+    base = f"http://127.0.0.1:{settings.api.port}"
+    with running(settings, "api", log=tmp_path / "api.log"):
+        wait_for_api(base)
+        documents, status, _ = enrich(
+            "submit", "--api", base, "shop", "hemd blau.jpg", folder=folder, ENRICH_API_KEY=make_key(sessions)
+        )
+
+    assert (codes(documents), status) == ([None] * 3, 0)
 
 
 def test_submit_accepts_an_external_id_for_one_image_only(folder: Path, api_base: str) -> None:
