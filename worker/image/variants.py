@@ -29,10 +29,11 @@ _TIFF_COMPRESSIONS = {
     7: "JPEG compression of this kind",
     34712: "JPEG 2000 compression",
     34887: "LERC compression",
+    50001: "WebP compression",
     50002: "JPEG XL compression",
     52546: "JPEG XL compression",
 }
-_TIFF_READ = frozenset({1, 2, 3, 4, 5, 8, 32771, 32773, 32946, 34925, 50000, 50001})
+_TIFF_READ = frozenset({1, 2, 3, 4, 5, 8, 32771, 32773, 32946, 34925, 50000})
 _TIFF_PHOTOMETRICS = {
     9: "ICC L*a*b* colours",
     10: "ITU L*a*b* colours",
@@ -58,7 +59,17 @@ def why_undecodable(name: str, data: bytes) -> str:
     """
     try:
         variant = _variant(name, data)
-    except (ValueError, LookupError, TypeError, SyntaxError, OSError, struct.error, UserWarning):
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        SyntaxError,
+        OSError,
+        ArithmeticError,
+        AttributeError,
+        struct.error,
+        UserWarning,
+    ):
         variant = None
     if variant is not None:
         return f"This variant of {name} is not supported ({variant}): {_REMEDY}"
@@ -113,6 +124,8 @@ def _tiff(data: bytes) -> str | None:
         return f"{', '.join(map(str, bits[:5]))} bits per channel"
     if len(bits) > 1 and bits[0] < 8:
         return f"{len(bits)} channels of {bits[0]} bits"
+    if photometric == 8 and bits[0] != 8:
+        return f"L*a*b* colours of {bits[0]} bits"
     known = {0: (1,), 1: (1, 2), 2: (3, 4, 5, 6), 3: (1, 2), 5: (4, 5, 6), 6: (3,), 8: (3,)}
     if photometric is None or len(bits) not in known.get(photometric, ()):
         return f"{len(bits)} channels with photometric interpretation {photometric}"

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms
 
-from core.errors import ImageUndecodable
 from worker.image.color.cicp import CodePoints, Source, profile_of
 from worker.image.color.ground import on_ground
 
@@ -33,10 +32,10 @@ def to_rgb(image: Image.Image, source: Source = None, *, frame: Box | None = Non
 
     source: the description of its colours; see `worker/image/color_source.py`.
     frame: the part of the canvas that the file draws; the rest is transparent.
-    Raises ImageUndecodable for 32-bit pixels, whose range is unspecified.
+    Raises ValueError for 32-bit pixels, whose range is unspecified.
     """
     if image.mode in _THIRTY_TWO_BIT:
-        raise ImageUndecodable("The picture has 32-bit pixels: save it with 8 or 16 bits per channel.")
+        raise ValueError("32-bit pixels have no specified range")
     colors, alpha = _split_alpha(image)
     if frame is not None:
         alpha = _limited_to(frame, alpha, image.size)

@@ -7,7 +7,7 @@ from PIL import Image
 
 WHITE = (255, 255, 255)
 GRAY = (150, 150, 150)
-# A product is white if its middle is nearly white and hardly a part of it darker than light grey.
+# A product is white if the lowest channel of most pixels is high, which excludes pale colours, and of few is low.
 _MEDIAN_OF_WHITE = 232
 _DARKEST_OF_WHITE = 190
 _SAMPLE = 128
@@ -26,8 +26,8 @@ def on_ground(colors: Image.Image, alpha: Image.Image) -> Image.Image:
 def _is_white(colors: Image.Image, alpha: Image.Image) -> bool:
     size = min(colors.width, _SAMPLE), min(colors.height, _SAMPLE)
     # Nearest neighbour, because hidden pixels at the edge must not be mixed in.
-    luminance = np.asarray(colors.resize(size, Image.Resampling.NEAREST).convert("L"))
-    visible = luminance[np.asarray(alpha.resize(size, Image.Resampling.NEAREST)) > 127]
+    lowest = np.asarray(colors.resize(size, Image.Resampling.NEAREST)).min(axis=2)
+    visible = lowest[np.asarray(alpha.resize(size, Image.Resampling.NEAREST)) > 127]
     if visible.size == 0:
         return False
     darkest, median = np.percentile(visible, (10, 50))

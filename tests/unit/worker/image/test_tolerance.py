@@ -278,6 +278,7 @@ def test_around_a_small_first_frame_is_nothing(transparency):
         ((250, 250, 248), True),
         ((240, 238, 236), True),
         ((200, 30, 30), False),
+        ((255, 236, 160), False),
         ((190, 190, 190), False),
         ((20, 20, 20), False),
     ],
