@@ -26,7 +26,12 @@ api_url_option = click.option(
     help="Base URL of the API.",
 )
 api_key_option = click.option("--api-key", envvar="ENRICH_API_KEY", help="API key; by default from ENRICH_API_KEY.")
-sources_argument = click.argument("sources", nargs=-1, metavar="FILE|FOLDER|URL|-…")
+sources_argument = click.argument(
+    "sources",
+    nargs=-1,
+    metavar="SOURCE…",
+    help="Files, folders and addresses of images; `-` is a list on standard input.",
+)
 list_option = click.option(
     "--from",
     "list_file",

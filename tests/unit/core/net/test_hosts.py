@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 
 from core.errors import InvalidAddress
+from core.net.http import GuardedClient
 from core.net.urls import Address
+from core.settings import FetchSettings
+from tests import pictures
+from tests.image_server import ImageServer
 
 
 @pytest.mark.parametrize(
@@ -119,6 +123,34 @@ def test_an_invalid_host_is_refused_with_a_sentence(written: str) -> None:
         Address.parse(f"https://{written}/a.jpg")
     assert caught.value.message.startswith(("The host", "The address"))
     assert caught.value.message.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("written", "asked"),
+    [
+        ("straße.example", "xn--strae-oqa.example"),
+        ("%65xample.com", "example.com"),
+        ("i❤.example", "xn--i-7iq.example"),
+        ("r3---sn_4g5e.example", "r3---sn_4g5e.example"),
+    ],
+)
+def test_resolver_and_server_see_the_same_host(written: str, asked: str) -> None:
+    looked_up = []
+
+    def resolve(host: str, port: int) -> list[str]:
+        looked_up.append(host)
+        return ["127.0.0.1"]
+
+    with ImageServer() as server:
+        client = GuardedClient(FetchSettings(allow_networks=("127.0.0.0/8",)), resolve=resolve)
+        for url in (
+            server.url("/good.jpg", host=written),
+            server.url(f"/redirect-to?{server.url('/good.jpg', written)}"),
+        ):
+            assert client.get(url).body == pictures.jpeg()
+        client.close()
+        assert looked_up[0] == looked_up[-1] == asked
+        assert server.requests[0] == server.requests[-1] == ("/good.jpg", f"{asked}:{server.port}")
 
 
 def test_invalid_punycode_is_named() -> None:
