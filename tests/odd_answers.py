@@ -81,7 +81,7 @@ _MEANINGLESS = (
     *("utf-8, base64", "aws-chunked,utf-8", "identity, identity", '"none"', "amz-1.0", "bin; q=1"),
     *("gzip", "x-gzip", "deflate", "br", "zstd", "compress", "gzip, gzip", "aws-chunked,gzip", "br, gzip"),
 )
-_ENCODINGS = {
+ENCODINGS = {
     **{f"plain-despite-{index}": Odd(encoded(value)) for index, value in enumerate(_MEANINGLESS)},
     "gzip": Odd(encoded("gzip", _GZIP)),
     "gzip-shouted": Odd(encoded("X-GZIP;q=1", _GZIP)),
@@ -243,7 +243,7 @@ _REDIRECTS = {
     "redirect-to-no-host": Odd(redirect("https://"), _BLOCKED),
 }
 
-ODD = {**_ENCODINGS, **_HEADS, **_LENGTHS, **_STATUSES, **_REDIRECTS}
+ODD = {**ENCODINGS, **_HEADS, **_LENGTHS, **_STATUSES, **_REDIRECTS}
 ANSWERS: dict[str, Answer] = {
     **{f"/{name}": odd.answer for name, odd in ODD.items()},
     "/good": http(),

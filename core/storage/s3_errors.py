@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import structlog
+from urllib3.exceptions import HTTPError
 
 from core.errors import AccessDenied, JobError, NotFound, StorageMisconfigured, StorageUnavailable
 
@@ -89,7 +90,7 @@ def s3_failures_as_job_errors(*, is_uploads: bool = False) -> Iterator[None]:
         raise _client_error(error, is_uploads) from error
     except BotoCoreError as error:
         raise _local_error(error) from error
-    except OSError as error:
+    except (OSError, HTTPError) as error:
         raise _unreachable(error) from error
     except ValueError as error:  # botocore raises it for an endpoint that is no URL
         log.warning("s3_failed", error=type(error).__name__, why=str(error))
