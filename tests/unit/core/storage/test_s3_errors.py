@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import logging
+import tempfile
 
 import pytest
 from pydantic import SecretStr
@@ -11,7 +11,6 @@ from pydantic import SecretStr
 from core import errors
 from core.net.http import GuardedClient
 from core.settings import FetchSettings, S3Settings, Settings, StorageSettings
-from core.storage.s3 import make_s3_client, read_object
 from core.storage.uploads import S3Storage, open_storage
 from tests.odd_answers import ENCODINGS, JPEG, http
 from tests.odd_server import OddServer
@@ -19,6 +18,12 @@ from worker.image.fetch import Fetcher
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:botocore")
 
+_GZIP = gzip.compress(JPEG)
+_CHUNKED = http(
+    *("Content-Encoding: gzip", "Transfer-Encoding: chunked"),
+    body=b"%x\r\n%b\r\n0\r\n\r\n" % (len(_GZIP), _GZIP),
+    length=None,
+)
 UPLOAD = "local/ab/ab" + "0" * 62
 _UNAVAILABLE, _DENIED, _MISSING = errors.StorageUnavailable, errors.AccessDenied, errors.NotFound
 
@@ -68,35 +73,46 @@ OURS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def store():
+    """A server with an object for each error and each encoding, and a fetcher that reads it."""
+    answers = {f"/photos/{code}-{status}": s3_error(code, status) for code, status, _ in [*CALLERS, *OURS]}
+    answers |= {f"/photos/{name}": odd.answer for name, odd in ENCODINGS.items()}
+    answers |= {"/photos/empty": http(body=b""), "/photos/chunked": _CHUNKED}
+    # Otherwise boto3 could use a connection that the server is about to close.
+    closing = {path: raw.replace(b"\r\n", b"\r\nConnection: close\r\n", 1) for path, raw in answers.items()}
+    with OddServer(closing) as server, tempfile.TemporaryDirectory() as folder:
+        fetcher, client = _fetcher(settings_for(server), folder)
+        yield server, fetcher
+        client.close()
+
+
 @pytest.mark.parametrize(("code", "status", "error"), CALLERS)
-def test_errors_of_callers_are_final(code, status, error):
-    caught = _read(code, status)
+def test_errors_of_callers_are_final(store, code, status, error):
+    caught = _read(store, code, status)
     assert type(caught) is error
     assert not caught.retryable
 
 
 @pytest.mark.parametrize(("code", "status", "says"), OURS)
-def test_errors_of_ours_are_tried_again(code, status, says, caplog):
-    with caplog.at_level(logging.WARNING):
-        caught = _read(code, status)
+def test_errors_of_ours_are_tried_again(store, code, status, says):
+    caught = _read(store, code, status)
     assert type(caught) is _UNAVAILABLE
     assert caught.retryable
     assert says in caught.message
 
 
-def _read(code: str, status: int) -> errors.JobError:
-    with OddServer({"/photos/a.jpg": s3_error(code, status)}) as server:
-        client = make_s3_client(settings_for(server))
-        with pytest.raises(errors.JobError) as caught:
-            read_object(client, "photos", "a.jpg", 10_000)
-        client.close()
-        for secret in ("internal", "123456789012", "127.0.0.1", str(server.port)):
-            assert secret not in caught.value.message
+def _read(store, code: str, status: int) -> errors.JobError:
+    server, fetcher = store
+    with pytest.raises(errors.JobError) as caught:
+        fetcher.fetch(f"s3://photos/{code}-{status}", is_upload=False)
+    for secret in ("internal", "123456789012", "127.0.0.1", str(server.port)):
+        assert secret not in caught.value.message
     return caught.value
 
 
-def test_the_log_names_the_store_s_code(capsys):
-    _read("SignatureDoesNotMatch", 403)
+def test_the_log_names_the_store_s_code(store, capsys):
+    _read(store, "SignatureDoesNotMatch", 403)
     assert "code=SignatureDoesNotMatch" in capsys.readouterr().out
 
 
@@ -172,12 +188,10 @@ def _fetcher(s3: S3Settings, folder) -> tuple[Fetcher, GuardedClient]:
 
 # In these two, urllib3 or botocore ends the read itself, with a retryable error.
 @pytest.mark.parametrize("name", sorted(ENCODINGS.keys() - {"gzip-of-announced-length", "gzip-nine-times"}))
-def test_s3_and_https_read_an_object_alike(name, tmp_path):
-    with OddServer({"/photos/a.jpg": ENCODINGS[name].answer}) as server:
-        fetcher, client = _fetcher(settings_for(server), tmp_path)
-        outcomes = [_outcome(fetcher, address) for address in (server.url("/photos/a.jpg"), "s3://photos/a.jpg")]
-        client.close()
-    assert outcomes[0] == outcomes[1]
+def test_s3_and_https_read_an_object_alike(store, name):
+    server, fetcher = store
+    by_https, by_s3 = (_outcome(fetcher, address) for address in (server.url(f"/photos/{name}"), f"s3://photos/{name}"))
+    assert by_https == by_s3
 
 
 def _outcome(fetcher: Fetcher, address: str) -> object:
@@ -187,17 +201,10 @@ def _outcome(fetcher: Fetcher, address: str) -> object:
         return type(error), error.message
 
 
-def test_an_empty_object_is_not_there_yet(tmp_path):
-    with OddServer({"/photos/a.jpg": http(body=b"")}) as server:
-        caught = _fetch_error(settings_for(server), tmp_path)
-    assert type(caught) is errors.FetchFailed
-    assert "not there yet" in caught.message
+def test_an_empty_object_is_not_there_yet(store):
+    with pytest.raises(errors.FetchFailed, match="not there yet"):
+        store[1].fetch("s3://photos/empty", is_upload=False)
 
 
-def test_an_object_of_unknown_length_is_read(tmp_path):
-    body = gzip.compress(JPEG)
-    chunked = http("Transfer-Encoding: chunked", body=b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body), length=None)
-    with OddServer({"/photos/a.jpg": chunked.replace(b"Transfer", b"Content-Encoding: gzip\r\nTransfer")}) as server:
-        fetcher, client = _fetcher(settings_for(server), tmp_path)
-        assert fetcher.fetch("s3://photos/a.jpg", is_upload=False).body == JPEG
-        client.close()
+def test_an_object_of_unknown_length_is_read(store):
+    assert store[1].fetch("s3://photos/chunked", is_upload=False).body == JPEG
