@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,15 @@ def test_sources_keep_their_order(folder: Path) -> None:
         "missing.jpg",
         str(folder / "b.jpg"),
     ]
+
+
+def test_names_alone_decide_where_no_worker_is_installed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the API's image."""
+    monkeypatch.setitem(sys.modules, "worker.image.formats", None)
+    found, notes = texts(folder / "a", folder)
+    assert str(folder / "a" / "2.JPEG") in found
+    assert str(folder / "no-suffix") not in found
+    assert "skipped 4 files" in notes[1]
 
 
 def test_a_file_that_is_named_is_taken_whatever_it_is(folder: Path) -> None:
