@@ -212,15 +212,22 @@ def fail(session: Session, claim: Claim, error: JobError) -> bool:
 def fail_or_retry(session: Session, claim: Claim, error: JobError, settings: JobSettings) -> Status | None:
     """Queues the job again with a delay if the error is retryable and retries are left; fails it otherwise.
 
+    A wait that the image's host asks for (`Retry-After`) is kept, and does not use up a retry as long as the job is
+    younger than `patience_s` and the wait is not longer than `retry_max_s`.
+
     Returns the new status, QUEUED or FAILED; None if the lease was lost.
     """
-    if not (error.retryable and claim.retries < settings.max_retries):
+    is_free = _is_patience_left(claim, error, settings)
+    if not error.retryable or (claim.retries >= settings.max_retries and not is_free):
         return Status.FAILED if fail(session, claim, error) else None
+    delay_s = retry_delay_s(claim.retries, settings)
+    if error.retry_after_s is not None:
+        delay_s = max(delay_s, _patient_delay_s(claim, error.retry_after_s, settings))
     is_ours = _put_back(
         session,
         claim,
-        retries=Job.retries + 1,
-        next_attempt_at=_after(retry_delay_s(claim.retries, settings)),
+        retries=Job.retries + (0 if is_free else 1),
+        next_attempt_at=_after(delay_s),
         error=error_document(error),
     )
     return Status.QUEUED if is_ours else None
@@ -230,6 +237,18 @@ def retry_delay_s(retries: int, settings: JobSettings) -> float:
     """Returns the delay before the next retry, in seconds: doubling, capped, with a jitter of ± 25 %."""
     delay = min(settings.retry_base_s * 2.0**retries, settings.retry_max_s)
     return delay * random.uniform(0.75, 1.25)  # noqa: S311 - spreads load, protects nothing
+
+
+def _is_patience_left(claim: Claim, error: JobError, settings: JobSettings) -> bool:
+    asked_s = error.retry_after_s
+    return asked_s is not None and asked_s <= settings.retry_max_s and claim.queued_ms < settings.patience_s * 1000
+
+
+def _patient_delay_s(claim: Claim, retry_after_s: float, settings: JobSettings) -> float:
+    """Returns the wait that the host asks for, capped, with a jitter of up to + 25 %: never earlier than asked."""
+    # These tries are not counted, so a part of the job's age makes them rarer.
+    delay = min(max(retry_after_s, claim.queued_ms / 1000 / 10), settings.retry_max_s)
+    return delay * random.uniform(1, 1.25)  # noqa: S311 - spreads load, protects nothing
 
 
 def release(session: Session, claim: Claim) -> bool:

@@ -127,6 +127,7 @@ def test_each_bad_input_fails_under_its_code_and_each_good_one_succeeds(
     expected = {images.url(path): code for path, code in WEB.items()} | ELSEWHERE
     expected |= {images.url(f"/picture/{name}"): code for name, (_, code) in pictures.BAD.items()}
     expected |= {images.url(f"/picture/{name}"): "succeeded" for name in pictures.GOOD}
+    expected |= {images.url("/picture/empty"): "fetch_failed"}  # not there yet
     jobs = {address: new_job(sessions, publisher, address).id for address in expected}
     wait_until_done(sessions)
     assert dict(zip(jobs, outcomes(sessions, list(jobs.values())), strict=True)) == expected
