@@ -237,9 +237,11 @@ _REDIRECTS = {
     "redirect-choices-without-location": Odd(status(300), _REFUSED, "300"),
     "redirect-to-itself": Odd(redirect("/redirect-to-itself"), _REFUSED, "loop.*302"),
     "redirects-nine": Odd(_countdown, _REFUSED, "ENRICH_FETCH__MAX_REDIRECTS"),
-    "redirect-to-ftp": Odd(redirect("ftp://shop.example/a.jpg"), _BLOCKED),
+    "redirect-to-two": Odd(redirect("/good", 302, "Location: /other"), _REFUSED, "several.*302"),
+    "redirect-to-the-same-twice": Odd(redirect("/good", 302, "Location: /good")),
+    "redirect-to-ftp": Odd(redirect("ftp://shop.example/a.jpg"), _BLOCKED, "302"),
     "redirect-to-data": Odd(redirect("data:image/gif;base64,R0lGOD"), _BLOCKED),
-    "redirect-inside": Odd(redirect("http://10.0.0.1/a.jpg"), _BLOCKED),
+    "redirect-inside": Odd(redirect("http://10.0.0.1/a.jpg", 307), _BLOCKED, "307.*ENRICH_FETCH__ALLOW_NETWORKS"),
     "redirect-to-no-host": Odd(redirect("https://"), _BLOCKED),
 }
 

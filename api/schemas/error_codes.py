@@ -58,7 +58,9 @@ ERROR_CODES = (
     ErrorCode("model_unavailable", 503, "No worker has loaded a model.", "Start a worker, or wait for one."),
     ErrorCode("not_ready", 503, "The service cannot accept jobs yet.", "`parts` lists what is missing."),
     ErrorCode("fetch_blocked", None, "The URL leads to a blocked address.", "Use a public URL."),
-    ErrorCode("fetch_failed", None, "The image server responded with an error or no file.", "Check the URL; it was retried."),
+    ErrorCode(
+        "fetch_failed", None, "The image server responded with an error or no file.", "Check the URL; it was retried."
+    ),
     ErrorCode("fetch_timeout", None, "The image server was too slow.", "Check the server; it was retried."),
     ErrorCode("not_found", None, "There is no image at the URL.", "Check the URL, or upload the file again."),
     ErrorCode("access_denied", None, "The image server denied access.", "Use a public or presigned URL."),

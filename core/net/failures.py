@@ -43,7 +43,10 @@ def failures_as_fetch_errors() -> Iterator[None]:
     try:
         yield
     except (TimeoutError, urllib3_errors.TimeoutError):
-        raise FetchTimeout("The server did not deliver the file in time.") from None
+        raise FetchTimeout(
+            "The server did not deliver the file in time: serve it faster, or let the operator raise "
+            "ENRICH_FETCH__TOTAL_TIMEOUT_S and ENRICH_FETCH__READ_TIMEOUT_S."
+        ) from None
     except (ssl.SSLError, urllib3_errors.SSLError) as error:
         raise _tls_error(error) from None
     except HeadTooLong:
@@ -70,6 +73,8 @@ def _tls_error(error: Exception) -> FetchFailed:
         return FetchRefused(f"The server's certificate {problem}.")
     if getattr(error, "reason", "") in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST"):
         return FetchFailed("The server does not speak TLS at this port: use an http address or another port.")
+    if getattr(error, "reason", "") in ("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION"):
+        return FetchRefused("The server offers no current version of TLS: enable TLS 1.2 or later.")
     return FetchFailed("The secure connection (TLS) to the server failed.")
 
 

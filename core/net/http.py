@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -63,7 +63,8 @@ class Response:
     @property
     def new_location(self) -> str | None:
         """Where the response redirects to; None unless it is a redirect."""
-        return self.headers.get("Location") or None if self.status in _REDIRECTS else None
+        locations = self.headers.getlist("Location") if self.status in _REDIRECTS else []
+        return locations[0] or None if locations else None
 
     @property
     def retry_after_s(self) -> float | None:
@@ -142,17 +143,20 @@ class GuardedClient:
         Raises FetchBlocked, FetchTimeout, FetchFailed, FetchRefused, ImageTooLarge.
         """
         deadline = Deadline(self._settings.total_timeout_s, self._settings.read_timeout_s)
-        address, cookies = _web_address(url), RedirectCookies()
+        address, cookies, redirected_by = _web_address(url), RedirectCookies(), 0
         seen: set[tuple[str, str | None]] = set()
         while True:
             cookie = cookies.header(address)
             seen.add((str(address), cookie))
             sent = {**(headers or {}), **({"Cookie": cookie} if cookie else {})}
-            response = self._exchange(method, address, body, sent, deadline, excerpt_only)
+            with _blocks_named(redirected_by):
+                response = self._exchange(method, address, body, sent, deadline, excerpt_only)
             if not follow_redirects or response.new_location is None:
                 return response
             cookies.store(address, response.headers)
-            address = _next_address(address, response)
+            redirected_by = response.status
+            with _blocks_named(redirected_by):
+                address = _next_address(address, response)
             if (str(address), cookies.header(address)) in seen:
                 raise FetchRefused(f"The redirects form a loop (status {response.status}): use the image's own URL.")
             if len(seen) > self._settings.max_redirects:
@@ -239,7 +243,22 @@ def _web_address(url: str) -> Address:
     return address
 
 
+@contextmanager
+def _blocks_named(redirected_by: int) -> Iterator[None]:
+    """Adds to a blocked address that a redirect led there. redirected_by: its status; 0 for the first request."""
+    try:
+        yield
+    except FetchBlocked as error:
+        if not redirected_by:
+            raise
+        raise FetchBlocked(
+            f"The address redirects to a blocked one (status {redirected_by}). {error.message}"
+        ) from None
+
+
 def _next_address(address: Address, response: Response) -> Address:
+    if len(set(response.headers.getlist("Location"))) > 1:
+        raise FetchRefused(f"The server redirects to several addresses at once (status {response.status}).")
     # http.client reads headers as Latin-1; bytes beyond ASCII are UTF-8 in practice.
     location = (response.new_location or "").encode("latin-1", "replace")
     try:
@@ -251,4 +270,4 @@ def _next_address(address: Address, response: Response) -> Address:
         path, query = quote(parts.path, safe=_URL_SAFE), quote(parts.query, safe=_URL_SAFE)
         return _web_address(parts._replace(path=path, query=query, fragment="").geturl())
     except ValueError:
-        raise FetchBlocked(f"The address redirects to an invalid URL (status {response.status}).") from None
+        raise FetchBlocked("Its new address (Location) is not a valid URL.") from None

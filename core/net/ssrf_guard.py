@@ -53,7 +53,10 @@ _BLOCKED_V6 = tuple(
 )
 _NAT64 = IPv6Network("64:ff9b::/96")
 
-_BLOCKED = "The address may not be fetched: its host is not on the public internet."
+_BLOCKED = (
+    "The address may not be fetched: its host is not on the public internet, "
+    "and not in a network that the operator allows (ENRICH_FETCH__ALLOW_NETWORKS)."
+)
 _NO_SUCH_HOST = "There is no host with this name: check the address."
 _LOOKUP_FAILED = "The host name could not be resolved."
 

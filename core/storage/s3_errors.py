@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _MISSING_OBJECT = frozenset({"NoSuchKey", "NoSuchVersion"})
-_MISSING = _MISSING_OBJECT | {"NoSuchBucket", "NotFound", "404"}
+_INVALID_NAME = frozenset({"InvalidBucketName", "InvalidURI", "KeyTooLongError"})
+_MISSING = _MISSING_OBJECT | _INVALID_NAME | {"NoSuchBucket", "NotFound", "404"}
 _DENIED = frozenset({"AccessDenied", "AllAccessDisabled", "Forbidden", "InvalidObjectState", "403"})
 
 _KEYS = "does not accept this service's keys: check ENRICH_S3__ACCESS_KEY_ID and ENRICH_S3__SECRET_ACCESS_KEY"
@@ -117,7 +118,7 @@ def _by_code(code: str, status: int, is_uploads: bool) -> JobError:
         )
     if code in _MISSING or status == 404:
         return NotFound("The object does not exist in the store: check the bucket and the key.")
-    if code in _DENIED or status == 403:
+    if code in _DENIED or code.startswith("KMS.") or status == 403:
         return AccessDenied(
             "The object store denies access to this object: grant this service `s3:GetObject`, or use a presigned URL."
         )

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from core.errors import (
     AccessDenied,
-    ImageTooLarge,
     InvalidAddress,
     NotFound,
     StorageUnavailable,
 )
+from core.net.content_encoding import too_large
 from core.net.urls import UPLOAD_SCHEME, Address
 from core.settings import S3Settings, Settings, StorageSettings
 from core.storage.s3 import LazyS3Client, make_s3_client, read_object
@@ -85,7 +85,7 @@ class FolderStorage:
         except OSError as error:
             raise StorageUnavailable("The uploaded file could not be read.") from error
         if len(data) > max_bytes:
-            raise _too_large(max_bytes)
+            raise too_large(max_bytes)
         return data
 
     def delete(self, address: str) -> None:
@@ -179,7 +179,3 @@ def _write_whole(path: Path, data: bytes) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-
-
-def _too_large(max_bytes: int) -> ImageTooLarge:
-    return ImageTooLarge(f"The file is larger than {max_bytes} bytes: send a smaller version of the image.")
