@@ -19,21 +19,22 @@ SLOW = b"take a second"
 # Python runs a module of this name at the start of each process: spawned children meet the same decoder.
 _DECODER = f"""
 import os, signal, time
-from PIL import GifImagePlugin
+from PIL import GifImagePlugin, WebPImagePlugin
 
-_open = GifImagePlugin.GifImageFile._open
+def odd(_open):
+    def odd_open(self):
+        data = self.fp.getvalue()
+        if {MARK!r} in data:
+            os.kill(os.getpid(), signal.SIGKILL)
+        while {HANG!r} in data:
+            time.sleep(1)
+        if {SLOW!r} in data:
+            time.sleep(1)
+        _open(self)
+    return odd_open
 
-def odd_open(self):
-    data = self.fp.getvalue()
-    if {MARK!r} in data:
-        os.kill(os.getpid(), signal.SIGKILL)
-    while {HANG!r} in data:
-        time.sleep(1)
-    if {SLOW!r} in data:
-        time.sleep(1)
-    _open(self)
-
-GifImagePlugin.GifImageFile._open = odd_open
+for kind in (GifImagePlugin.GifImageFile, WebPImagePlugin.WebPImageFile):
+    kind._open = odd(kind._open)
 """
 
 # The module is changed when it is imported, since this runs before the program knows where its own modules are.
@@ -61,14 +62,14 @@ sys.meta_path.insert(0, Finder())
 """
 
 
-def picture(mark: bytes = MARK) -> bytes:
-    """A GIF that is fine by itself."""
-    return pictures.encoded(pictures.drawn(), "GIF", comment=mark)
+def picture(mark: bytes = MARK, kind: str = "WEBP") -> bytes:
+    """A picture that is fine by itself: a WebP, which a worker decodes in its own process, or a GIF: a child does."""
+    return pictures.encoded(pictures.drawn(), kind, **{"comment" if kind == "GIF" else "xmp": mark})
 
 
 @contextmanager
 def fatal_decoder(folder: Path) -> Iterator[None]:
-    """Processes started in the block have a GIF decoder that does what the pictures' marks say."""
+    """Processes started in the block have decoders of WebP and GIF that do what the pictures' marks say."""
     with _injected(folder, _DECODER):
         yield
 

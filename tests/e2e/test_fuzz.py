@@ -10,7 +10,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def test_hostile_input_breaks_nothing() -> None:
-    figures, faults = run(seed=7, images=600, through_worker=40, examples=6)
+    figures, faults = run(seed=7, images=600, through_worker=40, huge=1, examples=6)
     assert faults == []
     assert figures["addresses"] >= 200
     assert figures["requests"] >= 60

@@ -20,7 +20,7 @@ from core.settings import (
 )
 from core.telemetry.logs import configure_logs
 from tests import servers
-from tests.fuzz import addresses, requests, uploads
+from tests.fuzz import addresses, memory, requests, uploads
 from tests.fuzz.decoding import decode_apart
 
 
@@ -28,21 +28,23 @@ from tests.fuzz.decoding import decode_apart
 @click.option("--seed", default=0, show_default=True, help="the same seed damages the same bytes")
 @click.option("--images", default=10_000, show_default=True, help="mutated pictures through the decoder")
 @click.option("--through-worker", default=300, show_default=True, help="mutated pictures through the whole service")
+@click.option("--huge", default=16, show_default=True, help="huge pictures of each kind at once")
 @click.option("--examples", default=100, show_default=True, help="requests of each kind per operation")
-def main(seed: int, images: int, through_worker: int, examples: int) -> None:
+def main(seed: int, images: int, through_worker: int, huge: int, examples: int) -> None:
     configure_logs(Settings(log_level="error"), "fuzz")  # a line per request would bury the one that counts
     began = time.monotonic()
-    figures, faults = run(seed, images, through_worker, examples)
+    figures, faults = run(seed, images, through_worker, huge, examples)
     for fault in faults[:50]:
         print(f"FAULT {fault}", file=sys.stderr)
     print(" ".join(f"{name}={value}" for name, value in figures.items()), f"seconds={time.monotonic() - began:.0f}")
     sys.exit(1 if faults else 0)
 
 
-def run(seed: int, images: int, through_worker: int, examples: int) -> tuple[dict[str, Any], list[str]]:
+def run(seed: int, images: int, through_worker: int, huge: int, examples: int) -> tuple[dict[str, Any], list[str]]:
     """The figures of one run, and every promise that it broke."""
     attacked = addresses.attack()
     decoded = decode_apart(seed, images)
+    held, requested = memory.decode_apart(huge), memory.requested_mib()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with servers.postgres(folder / "postgres") as postgres, servers.redis(folder / "redis") as redis:
@@ -70,6 +72,10 @@ def run(seed: int, images: int, through_worker: int, examples: int) -> tuple[dic
         "rss_start_mib": round(decoded.rss_start_mib),
         "rss_end_mib": round(decoded.rss_end_mib),
         "rss_growth": f"{decoded.growth:.3f}",
+        "huge": sum(held.ended.values()),
+        "huge_before_mib": round(held.before_mib),
+        "huge_most_mib": round(held.most_mib),
+        "huge_after_mib": round(held.after_mib),
         "addresses": attacked.tried,
         "not_refused": len(attacked.not_refused),
         "reached": attacked.reached,
@@ -80,6 +86,8 @@ def run(seed: int, images: int, through_worker: int, examples: int) -> tuple[dic
         faults += [f"{broken}={figures[broken]}"] if figures[broken] else []
     faults += [f"uploads ended as {worked.ended}"] if worked.unexpected else []
     faults += [f"memory grew by {decoded.growth:.0%}"] if decoded.growth > 0.10 else []
+    if held.most_mib > requested or held.growth > 0.10:
+        faults.append(f"huge pictures took {held.most_mib:.0f} MiB and left {held.after_mib:.0f} MiB")
     return figures, faults
 
 

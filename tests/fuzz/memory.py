@@ -23,6 +23,7 @@ from pathlib import Path
 
 import click
 import psutil
+import yaml
 
 from core.errors import JobError
 from core.jobs.lifecycle import Claim
@@ -30,10 +31,12 @@ from core.settings import MIB, Settings
 from core.states import Lane
 from model.predictor import Predictor
 from tests import hostile, pictures
+from tests.deploy.kubernetes.manifests import mebibytes
 from tests.processes import ROOT
 from worker.image.decoder import Decoder
 from worker.process.memory import allocator_environment
 
+WORKER = ROOT / "deploy" / "k8s" / "base" / "worker.yaml"
 POLL_S = 0.02
 SETTLE_S = 1.0
 
@@ -51,6 +54,13 @@ class Memory:
     @property
     def growth(self) -> float:
         return self.after_mib / self.before_mib - 1
+
+
+def requested_mib() -> float:
+    """The memory that the manifests request for a worker."""
+    worker = yaml.safe_load(WORKER.read_text(encoding="utf-8"))
+    (container,) = worker["spec"]["template"]["spec"]["containers"]
+    return mebibytes(container["resources"]["requests"]["memory"])
 
 
 def decode_apart(each: int, names: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> Memory:

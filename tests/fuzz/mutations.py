@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import random
 
+from tests.fuzz.structure import restructure
 from tests.pictures import GOOD
 
 
@@ -74,4 +75,7 @@ def _span(data: bytearray, dice: random.Random) -> tuple[int, int]:
     return start, min(len(data), start + dice.choice((1, 4, 64, 1000)))
 
 
-WAYS = (_flip, _flip_header, _flip_header, _truncate, _cut, _repeat, _insert, _overwrite, _graft)
+WAYS = (
+    *(_flip, _flip_header, _flip_header, _truncate, _cut, _repeat, _insert, _overwrite, _graft),
+    *(restructure, restructure, restructure, restructure, restructure),
+)

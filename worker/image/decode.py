@@ -33,7 +33,7 @@ from worker.image.color.cicp import Source
 from worker.image.color.convert import Box, to_rgb
 from worker.image.color_source import plain_source, png_source
 from worker.image.containers import boxes, jpeg, png, tiff
-from worker.image.cost import check_size
+from worker.image.cost import check_size, count_cost
 from worker.image.formats import format_of, without_leading_junk
 from worker.image.variants import why_undecodable
 
@@ -116,6 +116,7 @@ def decode(data: bytes, limits: DecodeSettings, *, target: int | None = None) ->
     """
     data = without_leading_junk(data)
     name = format_of(data)
+    count_cost(data, limits)
     _prepare_pillow()
     try:
         loaded = _load(name, data, limits, target)
@@ -155,6 +156,7 @@ def _load(name: str, data: bytes, limits: DecodeSettings, target: int | None) ->
         # Pillow would turn a TIFF by its XMP data, which no viewer does.
         opened.info.pop("xmp", None)
         opened.load()
+        _release_decoder(opened)
         image = tiff.scaled(opened, gray[0], white_is_zero=gray[1]) if gray else opened
         return _Loaded(image, opened.size, plain_source(name, data, opened.info), _orientation(name, opened), frame)
 
@@ -200,11 +202,17 @@ def _load_boxed(name: str, data: bytes, limits: DecodeSettings) -> _Loaded:
     with Image.open(io.BytesIO(data), formats=[name]) as opened:
         check_size(*opened.size, limits)
         opened.load()
+        _release_decoder(opened)
         source = plain_source(name, data, opened.info) or properties.code_points
         # libheif applies the crop itself, libavif leaves it to its callers.
         crop = properties.crop if name == "AVIF" else None
         size = opened.size if crop is None else (crop[2] - crop[0], crop[3] - crop[1])
         return _Loaded(opened, size, source, _orientation(name, opened), crop=crop)
+
+
+def _release_decoder(opened: Image.Image) -> None:
+    """Frees what the decoder of a WebP or AVIF keeps: for a WebP two more images, while colours are converted."""
+    vars(opened).pop("_decoder", None)
 
 
 def _partial_frame(opened: Image.Image) -> Box | None:

@@ -52,6 +52,31 @@ def test_a_picture_whose_decoding_hangs_ends_as_poison_and_its_mates_are_answere
     assert read_job(sessions, culprit).crashes == settings.jobs.max_crashes
 
 
+def test_a_picture_that_hangs_in_a_child_process_fails_alone_while_its_mates_are_answered(
+    settings: Settings, sessions: Sessions, publisher: Publisher, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    settings, log = impatient(settings, decode_deadline_s=5), tmp_path / "worker.log"
+    good = [pictures.jpeg() + bytes([number]) for number in range(8)]
+    with killer.fatal_decoder(tmp_path), start_worker(settings, "bulk", log) as worker:
+        job_ids = one_message(settings, sessions, publisher, [*good[:4], killer.picture(killer.HANG, "GIF"), *good[4:]])
+        wait_until(lambda: open_jobs(sessions) == 1, 4, "the mates to be answered")
+        wait_until(lambda: open_jobs(sessions) == 0, 20, "the hanging decode to be killed")
+        assert worker.poll() is None
+    assert outcomes(sessions, job_ids) == ["succeeded"] * 4 + ["image_undecodable"] + ["succeeded"] * 4
+    assert log.read_text().count("decode_killed") == 1
+
+
+def test_a_picture_that_kills_child_processes_is_poison_and_the_worker_lives(
+    settings: Settings, sessions: Sessions, publisher: Publisher, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    with killer.fatal_decoder(tmp_path), start_worker(impatient(settings), "bulk") as worker:
+        job_ids = one_message(settings, sessions, publisher, [pictures.jpeg(), killer.picture(kind="GIF")])
+        wait_until(lambda: open_jobs(sessions) == 0, 30, "all jobs to end")
+        assert worker.poll() is None
+    assert outcomes(sessions, job_ids) == ["succeeded", "poison"]
+    assert read_job(sessions, job_ids[1]).crashes == 0
+
+
 def test_the_wait_for_a_slot_is_no_part_of_the_time_for_decoding(
     settings: Settings, sessions: Sessions, publisher: Publisher, start_worker: StartWorker, tmp_path: Path
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 from worker.image.headers.claim import UNKNOWN, Claimed, check_parts
 
 MAX_PROFILES = 8
@@ -16,7 +18,7 @@ def read(data: bytes) -> Claimed:
             break
         if kind == b"IDAT":
             is_header = False  # Pillow ignores a later size
-        elif kind == b"IHDR" and is_header and length >= 8:
+        elif kind == b"IHDR" and is_header and 8 <= length < 1000 and _is_whole(data, at, length):
             width, height = data[at + 8 : at + 12], data[at + 12 : at + 16]
             claimed = Claimed(int.from_bytes(width, "big"), int.from_bytes(height, "big"))
         profiles += kind == b"iCCP"
@@ -25,3 +27,9 @@ def read(data: bytes) -> Claimed:
         check_parts(profiles, "colour profiles", MAX_PROFILES)
         at += 12 + length
     return claimed
+
+
+def _is_whole(data: bytes, at: int, length: int) -> bool:
+    """Whether the chunk's checksum is right. A damaged size would be refused as too large instead of as damaged."""
+    end = at + 8 + length
+    return zlib.crc32(data[at + 4 : end]) == int.from_bytes(data[end : end + 4], "big")

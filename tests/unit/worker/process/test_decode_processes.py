@@ -87,7 +87,7 @@ def test_a_hanging_decode_is_killed_and_its_neighbours_finish_meanwhile(tmp_path
         pool = DecodeProcesses(LIMITS, deadline_s=4)
         pool.start()
         started = time.monotonic()
-        hanging = threads.submit(pool.decode, killer.picture(killer.HANG), target=TARGET, megapixels=0.01)
+        hanging = threads.submit(pool.decode, killer.picture(killer.HANG, "GIF"), target=TARGET, megapixels=0.01)
         for _ in range(5):
             pool.decode(pictures.jpeg(), target=TARGET, megapixels=0.01)
         assert not hanging.done()
@@ -103,7 +103,7 @@ def test_a_decode_that_kills_its_process_is_poison_and_kills_no_other(tmp_path):
     with killer.fatal_decoder(tmp_path):
         pool = DecodeProcesses(LIMITS, deadline_s=20)
         with pytest.raises(Poison):
-            pool.decode(killer.picture(), target=TARGET, megapixels=0.01)
+            pool.decode(killer.picture(kind="GIF"), target=TARGET, megapixels=0.01)
         assert pool.decode(pictures.jpeg(), target=TARGET, megapixels=0.01).width == pictures.WIDTH
         pool.close()
 
