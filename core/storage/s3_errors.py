@@ -129,6 +129,11 @@ def _local_error(error: BotoCoreError) -> JobError:
     """Converts errors that boto3 finds before it has an answer of the store."""
     from botocore import exceptions as boto
 
+    unloaded = (boto.CredentialRetrievalError, boto.MetadataRetrievalError, boto.SSOError, boto.TokenRetrievalError)
+    if isinstance(error, unloaded):
+        return _unreachable(error, "'s credentials could not be loaded: check the role or login of this service")
+    if isinstance(error, boto.SSLError):
+        return _unreachable(error, "'s certificate is not valid: check ENRICH_S3__ENDPOINT_URL and AWS_CA_BUNDLE")
     missing = (boto.NoCredentialsError, boto.PartialCredentialsError)
     settings = (boto.ProfileNotFound, boto.ConfigParseError, boto.ConfigNotFound, boto.InvalidRegionError)
     if not isinstance(error, missing + settings):
@@ -141,6 +146,8 @@ def _local_error(error: BotoCoreError) -> JobError:
     )
 
 
-def _unreachable(error: Exception) -> StorageUnavailable:
+def _unreachable(
+    error: Exception, why: str = " could not be reached: check ENRICH_S3__ENDPOINT_URL"
+) -> StorageUnavailable:
     log.warning("s3_unreachable", error=type(error).__name__, why=str(error))
-    return StorageUnavailable("The object store could not be reached.")
+    return StorageUnavailable(f"The object store{why}.")

@@ -157,6 +157,11 @@ def test_retry_after_means_nothing_where_a_retry_does_not_help(client):
     assert caught.value.retry_after_s is None
 
 
+def test_redirects_to_hosts_beyond_ascii_are_followed(client, server):
+    client.get("http://shop.example/start?größe.example/good".replace("ö", "%C3%B6").replace("ß", "%C3%9F"))
+    assert server.requests[-1].headers["host"] == "xn--gre-6ka8i.example"
+
+
 def test_an_idle_connection_that_the_server_closes_is_replaced(client, server):
     for _ in range(20):  # the server closes after each answer without saying so
         assert client.get("http://shop.example/good").body == JPEG

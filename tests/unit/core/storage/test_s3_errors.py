@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import sys
 import tempfile
 
 import pytest
@@ -172,6 +173,23 @@ def test_an_unknown_profile_is_named(monkeypatch, tmp_path):
         caught = _fetch_error(settings_for(server), tmp_path)
     assert type(caught) is errors.StorageMisconfigured
     assert "AWS_PROFILE" in caught.message
+
+
+@pytest.mark.usefixtures("no_credentials")
+def test_credentials_that_cannot_be_loaded_are_tried_again(monkeypatch, tmp_path):
+    (tmp_path / "config").write_text(f"[default]\ncredential_process = {sys.executable} -c exit(1)\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    with OddServer({}) as server:
+        caught = _fetch_error(settings_for(server, access_key_id=None, secret_access_key=None), tmp_path)
+    assert type(caught) is errors.StorageUnavailable
+    assert "credentials" in caught.message
+
+
+def test_a_store_without_tls_is_tried_again(tmp_path):
+    with OddServer({}) as server:
+        caught = _fetch_error(settings_for(server, endpoint_url=f"https://127.0.0.1:{server.port}"), tmp_path)
+    assert type(caught) is errors.StorageUnavailable
+    assert "ENRICH_S3__ENDPOINT_URL" in caught.message
 
 
 def _fetch_error(s3: S3Settings, folder) -> errors.JobError:

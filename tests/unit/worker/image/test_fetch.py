@@ -89,9 +89,11 @@ def test_other_buckets_are_blocked(fetcher_with, allow):
         fetcher_with(allow_s3=allow)[0].fetch("s3://shop-photos/2026/a.jpg", is_upload=False)
 
 
-def test_s3_can_be_switched_off(fetcher_with):
-    with pytest.raises(FetchBlocked):
-        fetcher_with(allow_s3=("*",), schemes=("https",))[0].fetch("s3://shop-photos/2026/a.jpg", is_upload=False)
+def test_schemes_can_be_switched_off(fetcher_with):
+    fetcher, _ = fetcher_with(allow_s3=("*",), schemes=("https",))
+    for address in ("s3://shop-photos/2026/a.jpg", "http://127.0.0.1/a.jpg"):
+        with pytest.raises(FetchBlocked, match=r"operator.* allows https \(ENRICH_FETCH__SCHEMES\)"):
+            fetcher.fetch(address, is_upload=False)
 
 
 @pytest.mark.parametrize("address", ["s3://shop-photos/2026/none.jpg", "s3://no-such-bucket/a.jpg"])
