@@ -6,9 +6,8 @@ import numpy as np
 from PIL import Image
 
 WHITE = (255, 255, 255)
+# As light as contrast allows, because the model names fewer colours on darker ground.
 GRAY = (210, 210, 210)
-"""Light enough to change no answer: 146 cut-out white products had as many right types and colours on it as on white, and
-fewer on darker ground."""
 # A product is white if the lowest channel of most pixels is high, which excludes pale colours, and of few is low.
 _MEDIAN_OF_WHITE = 232
 _DARKEST_OF_WHITE = 190
