@@ -29,8 +29,12 @@ _IMAGE = re.compile(
     rb"|BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\0\0\0",  # BMP with the size of a known header
     re.DOTALL,
 )
-_WBITS_GZIP, _WBITS_ZLIB, _WBITS_RAW = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
+_GZIP_TRAILER_BYTES = 8
 _SLICE_BYTES = 16 * 1024  # zlib copies what follows a member, so it is fed in slices
+
+
+class _Truncated(Exception):
+    """The compressed bytes end too early."""
 
 
 def decoded(body: bytes, content_encoding: str, max_bytes: int) -> bytes:
@@ -70,41 +74,61 @@ def _without(coding: str, body: bytes, max_bytes: int) -> bytes:
         return _gunzipped(body, max_bytes)
     try:
         if _is_zlib(body):
-            return _inflated(body, _WBITS_ZLIB, max_bytes)
-        plain = _inflated(body, _WBITS_RAW, max_bytes) if coding == "deflate" else body
-    except zlib.error:
+            return _inflated(memoryview(body), 2, max_bytes)[0]
+        plain = _inflated(memoryview(body), 0, max_bytes)[0] if coding == "deflate" else body
+    except (zlib.error, _Truncated):
         return body  # the header announces a compression that was not applied
     # Raw deflate has no header, and other bytes may inflate by chance.
     return plain if _IMAGE.match(plain) or plain.startswith(_GZIP) else body
 
 
 def _is_zlib(body: bytes) -> bool:
-    return len(body) > 2 and body[0] & 0x8F == 8 and int.from_bytes(body[:2], "big") % 31 == 0
+    return len(body) > 2 and body[0] & 0x8F == 8 and body[1] & 0x20 == 0 and int.from_bytes(body[:2], "big") % 31 == 0
 
 
 def _gunzipped(body: bytes, max_bytes: int) -> bytes:
+    """Returns the content of all members. Ignores other bytes behind them, and checksums, as browsers do."""
+    plain, view, at = bytearray(), memoryview(body), 0
     try:
-        return _inflated(body, _WBITS_GZIP, max_bytes)
+        for _ in range(MAX_GZIP_MEMBERS):
+            content, end = _inflated(view, _end_of_gzip_header(body, at), max_bytes - len(plain))
+            plain += content
+            at = end + _GZIP_TRAILER_BYTES
+            if view[at : at + 2] != _GZIP:
+                return bytes(plain)
     except zlib.error:
         raise FetchFailed("The compressed file (Content-Encoding) is corrupt: upload it again.") from None
-
-
-def _inflated(body: bytes, wbits: int, max_bytes: int) -> bytes:
-    """Inflates one stream, or all members of a gzip file. Ignores other bytes behind them, as browsers do.
-
-    Raises zlib.error if the bytes are not compressed like that.
-    """
-    plain, view, at = bytearray(), memoryview(body), 0
-    for _ in range(MAX_GZIP_MEMBERS):
-        inflater = zlib.decompressobj(wbits)
-        while not inflater.eof:
-            part = view[at : at + _SLICE_BYTES]
-            if not part:
-                raise FetchFailed("The compressed file (Content-Encoding) is truncated: upload it again.")
-            plain += inflater.decompress(part, max_bytes + 1 - len(plain))
-            if len(plain) > max_bytes:
-                raise too_large(max_bytes)
-            at += len(part) - len(inflater.unused_data)
-        if wbits != _WBITS_GZIP or view[at : at + 2] != _GZIP:
-            return bytes(plain)
+    except _Truncated:
+        raise FetchFailed("The compressed file (Content-Encoding) is truncated: upload it again.") from None
+    except ImageTooLarge:
+        raise too_large(max_bytes) from None
     raise FetchRefused(f"The compressed file has more than {MAX_GZIP_MEMBERS} members: serve it uncompressed.")
+
+
+def _end_of_gzip_header(body: bytes, at: int) -> int:
+    """Returns where the deflate stream of the member at `at` starts (RFC 1952, section 2.3)."""
+    end = at + 10
+    flags = body[at + 3] if end <= len(body) else 0
+    if flags & 4:  # extra field
+        end += 2 + int.from_bytes(body[end : end + 2], "little")
+    for flag in (8, 16):  # name, comment
+        if flags & flag:
+            end = body.find(0, end) + 1 or len(body)
+    return end + (2 if flags & 2 else 0)
+
+
+def _inflated(view: memoryview, at: int, max_bytes: int) -> tuple[bytes, int]:
+    """Inflates one raw deflate stream. Returns its content, and where its last byte ends.
+
+    Raises ImageTooLarge, _Truncated, and zlib.error if the bytes are not compressed like that.
+    """
+    plain, inflater = bytearray(), zlib.decompressobj(wbits=-zlib.MAX_WBITS)
+    while not inflater.eof:
+        part = view[at : at + _SLICE_BYTES]
+        if not part:
+            raise _Truncated
+        plain += inflater.decompress(part, max_bytes + 1 - len(plain))
+        if len(plain) > max_bytes:
+            raise too_large(max_bytes)
+        at += len(part) - len(inflater.unused_data)
+    return bytes(plain), at

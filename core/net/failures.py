@@ -95,6 +95,8 @@ def status_error(status: int, retry_after_s: float | None) -> JobError | None:
         return FetchFailed(_unavailable(status, retry_after_s), retry_after_s=retry_after_s)
     if status == 304:
         return FetchRefused("The server answered that the file has not changed (status 304), though nobody asked.")
+    if status == 300:
+        return FetchRefused("The server offers several addresses (status 300): use the image's own URL.")
     if 300 <= status < 400:
         return FetchRefused(
             f"The server answered with status {status} but names no new address (Location): use the image's own URL."

@@ -41,7 +41,7 @@ from core.net.ssrf_guard import Guard, Resolver, resolve_host
 from core.net.urls import DEFAULT_PORTS, Address
 from core.settings import FetchSettings
 
-_REDIRECTS = frozenset({300, 301, 302, 303, 307, 308})
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _IMAGE_HEADERS = {"Accept": "image/*,*/*;q=0.8"}  # firewalls refuse requests without it
 _CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 _URL_SAFE = "/?#[]%:@!$&'()*+,;=~-._\\"
@@ -243,6 +243,12 @@ def _web_address(url: str) -> Address:
     return address
 
 
+def _with_slashes(location: str) -> str:
+    """Reads backslashes as slashes, and three or more of them before a host as two (WHATWG URL standard)."""
+    path, rest = re.fullmatch(r"([^?#]*)(.*)", location, re.DOTALL).groups()  # type: ignore[union-attr]  # matches all
+    return re.sub(r"^(https?:)?/{3,}", r"\1//", path.replace("\\", "/"), flags=re.IGNORECASE) + rest
+
+
 @contextmanager
 def _blocks_named(redirected_by: int) -> Iterator[None]:
     """Adds to a blocked address that a redirect led there. redirected_by: its status; 0 for the first request."""
@@ -266,7 +272,7 @@ def _next_address(address: Address, response: Response) -> Address:
     except UnicodeDecodeError:
         text = quote(location, safe=_URL_SAFE)
     try:
-        parts = urlsplit(urljoin(str(address), text.strip()))
+        parts = urlsplit(urljoin(str(address), _with_slashes(text.strip())))
         path, query = quote(parts.path, safe=_URL_SAFE), quote(parts.query, safe=_URL_SAFE)
         return _web_address(parts._replace(path=path, query=query, fragment="").geturl())
     except ValueError:

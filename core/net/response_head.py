@@ -16,7 +16,10 @@ from dataclasses import dataclass
 MAX_HEAD_BYTES = 256 * 1024
 """Limit for all headers of a response, those of interim answers included: the limit of Chrome."""
 
-_STATUS = re.compile(rb"HTTP(?:/(\d)\.(\d))?[ \t]+(\d{3})(?!\d)(.*)", re.IGNORECASE | re.DOTALL)
+# Like Chrome, accepts four other bytes before it, a missing or odd version, and a missing code, which means 200.
+_STATUS = re.compile(
+    rb".{0,4}?HTTP(?:/(\d)(?:\.(\d))?[^ \t]*)?(?:[ \t]+0*(\d{3})?(?!\d)(.*))?", re.IGNORECASE | re.DOTALL
+)
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _SWITCHING_PROTOCOLS = 101
 
@@ -79,10 +82,10 @@ def read_head(file: io.BufferedReader) -> Head:
         match = _STATUS.fullmatch(status_line)
         if match is None:
             raise http.client.BadStatusLine(repr(status_line[:100]))
-        version, status = (match[1] or b"1", match[2] or b"0"), int(match[3])
+        version, status = (match[1] or b"1", match[2] or b"0"), int(match[3] or 200)
         fields = _fields(iter(lines.__next__, b""))
         if status >= 200 or status == _SWITCHING_PROTOCOLS:
-            return Head(version <= (b"1", b"0"), status, match[4].decode("latin-1").strip(), fields)
+            return Head(version <= (b"1", b"0"), status, (match[4] or b"").decode("latin-1").strip(), fields)
 
 
 def _lines(file: io.BufferedReader) -> Iterator[bytes]:
