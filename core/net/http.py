@@ -244,9 +244,11 @@ def _web_address(url: str) -> Address:
 
 
 def _with_slashes(location: str) -> str:
-    """Reads backslashes as slashes, and three or more of them before a host as two (WHATWG URL standard)."""
-    path, rest = re.fullmatch(r"([^?#]*)(.*)", location, re.DOTALL).groups()  # type: ignore[union-attr]  # matches all
-    return re.sub(r"^(https?:)?/{3,}", r"\1//", path.replace("\\", "/"), flags=re.IGNORECASE) + rest
+    """Reads backslashes in a path as slashes, as browsers do. Beside a host they stay, and are refused as ambiguous."""
+    if re.match(r"[a-z][a-z0-9+.-]*:|[/\\]{2}", location, re.IGNORECASE):
+        return location
+    path, mark, rest = re.split(r"([?#]|$)", location, maxsplit=1)
+    return path.replace("\\", "/") + mark + rest
 
 
 @contextmanager
