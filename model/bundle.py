@@ -47,14 +47,19 @@ class Calibration:
 
     The temperature is multiplied by softness ** (1 - best score), so a `softness` above 1 lowers uncertain scores
     further. `precision` is the target that the threshold was chosen for. Scores of derived levels are sums over the
-    deepest level, so their temperature is not used. For customer photos all temperatures are multiplied by the
-    bundle's `photo_factor`.
+    deepest level, so their temperature is not used. For customer photos the temperature is multiplied by
+    `photo_factor`, or by the bundle's if the attribute has none of its own.
     """
 
     temperature: float
     threshold: float
     precision: float
     softness: float = 1.0
+    photo_factor: float | None = None
+
+    def to_json(self) -> dict[str, float]:
+        """The values that are set, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -164,7 +169,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         "size": bundle.size,
         "mean": bundle.mean,
         "std": bundle.std,
-        "calibration": {name: asdict(calibration) for name, calibration in bundle.calibration.items()},
+        "calibration": {name: calibration.to_json() for name, calibration in bundle.calibration.items()},
         "photo_factor": bundle.photo_factor,
         "created": bundle.created,
         "sha256": {file: _digest(folder / file) for file in files},

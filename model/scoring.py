@@ -29,9 +29,11 @@ def scores_from(
     temperature would leave medium scores too high, because label smoothing holds high scores down; `softness` corrects
     that.
     """
-    photo_factors = photo_factor ** torch.sigmoid(logits[PHOTO_HEAD].double())
+    photo = torch.sigmoid(logits[PHOTO_HEAD].double())
     scores = {}
     for name in taxonomy.attributes:
+        own_factor = calibration[name].photo_factor
+        photo_factors = (photo_factor if own_factor is None else own_factor) ** photo
         scaled = logits[name].double() / calibration[name].temperature
         unsure = 1 - torch.softmax(scaled, dim=1).amax(dim=1, keepdim=True)
         scores[name] = torch.softmax(scaled / (calibration[name].softness ** unsure * photo_factors), dim=1)

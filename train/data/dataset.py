@@ -30,9 +30,11 @@ from train.data.images import ImageStore, load_pixels
 from train.data.loss import UNKNOWN
 from train.data.options import Options
 from train.data.photos import (
+    ANNOTATIONS,
     GENDER,
     Photo,
     gender_masks,
+    read_annotations,
     read_photos,
     type_masks,
 )
@@ -58,13 +60,15 @@ class CatalogueSplit:
 class PhotoSplit:
     """Images (N x H x W x 3), and per head with partial labels, the values that fit each photo (N x values, bool).
 
-    `leaf` is the tree's deepest level, one of these heads.
+    `leaf` is the tree's deepest level, one of these heads. `annotated` are labels given by eye, which no training sees:
+    per attribute, the values that fit (N x values, bool); a row without any is unlabelled.
     """
 
     photos: list[Photo]
     pixels: Pixels
     leaf: str
     fitting: dict[str, npt.NDArray[np.bool_]]
+    annotated: dict[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
 
     @property
     def types(self) -> npt.NDArray[np.bool_]:
@@ -190,7 +194,7 @@ def load_photo_split(
     fitting = {str(taxonomy.leaf): type_masks(chosen, taxonomy, labels)}
     if GENDER in taxonomy.attributes:
         fitting[GENDER] = gender_masks(chosen, taxonomy)
-    return PhotoSplit(chosen, pixels, str(taxonomy.leaf), fitting)
+    return PhotoSplit(chosen, pixels, str(taxonomy.leaf), fitting, read_annotations(ANNOTATIONS, chosen, taxonomy))
 
 
 def targets_of(items: Sequence[Item], taxonomy: Taxonomy, name: str) -> npt.NDArray[np.int64]:

@@ -16,6 +16,7 @@ from model.taxonomy import Taxonomy
 KIDS_GENDERS = ("Boys", "Girls")
 GENDER = "gender"
 LABELS = Path(__file__).parent / "photo_labels.json"
+ANNOTATIONS = Path(__file__).parent / "photo_annotations.csv"
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,34 @@ def type_masks(photos: Sequence[Photo], taxonomy: Taxonomy, labels: Path | None 
 
 
 def gender_masks(photos: Sequence[Photo], taxonomy: Taxonomy) -> npt.NDArray[np.bool_]:
-    """Which genders fit each photo, N x genders: Boys and Girls for a child's garment, else all.
+    """Which genders fit each photo, N x genders: Boys and Girls for a child's garment, the others for an adult's.
 
-    N x 0 if the taxonomy has no gender.
+    If only children's photos excluded values, the network would learn that photos show children's garments. N x 0 if
+    the taxonomy has no gender. A taxonomy whose genders are all a child's, or none, tells nothing apart.
     """
     genders = taxonomy.attributes.get(GENDER, ())
-    allowed = [[not photo.is_kids or value in KIDS_GENDERS for value in genders] for photo in photos]
+    is_childs = [value in KIDS_GENDERS for value in genders]
+    tells_apart = any(is_childs) and not all(is_childs)
+    allowed = [[not tells_apart or photo.is_kids == childs for childs in is_childs] for photo in photos]
     return np.array(allowed, dtype=bool).reshape(len(photos), len(genders))
+
+
+def read_annotations(file: Path, photos: Sequence[Photo], taxonomy: Taxonomy) -> dict[str, npt.NDArray[np.bool_]]:
+    """Labels that people gave photos by eye: per attribute, the values that fit each photo, N x values.
+
+    The columns are `image` and attributes; a cell holds the values that fit, separated by `|`. A row without any value
+    is unlabelled. Attributes that the taxonomy lacks are left out.
+    """
+    with file.open(encoding="utf-8", newline="") as opened:
+        rows = {row["image"]: row for row in csv.DictReader(opened)}
+    columns = next(iter(rows.values()), {}).keys() & taxonomy.attributes.keys()
+    return {
+        name: np.array(
+            [
+                [value in (rows.get(photo.image, {}).get(name) or "").split("|") for value in taxonomy.attributes[name]]
+                for photo in photos
+            ],
+            dtype=bool,
+        ).reshape(len(photos), len(taxonomy.attributes[name]))
+        for name in sorted(columns)
+    }

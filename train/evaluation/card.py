@@ -7,6 +7,7 @@ from typing import Any
 
 from model.bundle import ALWAYS_ABSTAIN, Bundle
 from train.evaluation.tables import (
+    annotation_table,
     catalogue_table,
     domain_table,
     format_number,
@@ -71,7 +72,8 @@ def _figures(report: dict[str, Any]) -> str:
         return "\n\n".join([title, domain_table(report)])
     if report["kind"] == "photos":
         title = f"### Customer photos, `{report['split']}` ({report['rows']} photos of senders not trained on)"
-        return "\n\n".join([title, photo_table(report), interval_table(report), tree_line(report)])
+        parts = [title, photo_table(report), annotation_table(report), interval_table(report), tree_line(report)]
+        return "\n\n".join(part for part in parts if part)
     title = f"### Catalogue, `{report['split']}` ({report['rows']} rows of product groups not trained on)"
     tables = [catalogue_table(report), interval_table(report), tree_line(report)]
     return "\n\n".join([title, *tables, EXPLAINED.strip()])

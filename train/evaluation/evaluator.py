@@ -183,9 +183,9 @@ def evaluate_photos(
         **types,
         "taken": float(split_scores.is_product.mean()),
         "lost_as_no_product": 1 - coverage / coverage_without_domain if coverage_without_domain else 0.0,
-        "attributes": {photos.leaf: types},
+        "attributes": {photos.leaf: types} | _annotated(bundle, photos, split_scores),
+        "ages": _ages(bundle, photos, split_scores),
         "spread": {photos.leaf: asdict(bootstrap_intervals(predictions, senders))},
-        "kids_gender_fits": _kids_fit(photos, split_scores.scores),
         "hierarchy": hierarchy(bundle, split_scores.scores),
         "type_fits_by_label": _by_label(photos, correct),
     }
@@ -198,13 +198,56 @@ def label_fits(photos: PhotoSplit, scores: Scores) -> tuple[npt.NDArray[np.bool_
     return photos.types[np.arange(len(best)), best], scores[photos.leaf].max(axis=1)
 
 
-def _kids_fit(photos: PhotoSplit, scores: Scores) -> float | None:
-    """Share of photos of children's garments whose best gender is Boys or Girls; None without such photos."""
+def _annotated(bundle: Bundle, photos: PhotoSplit, split_scores: SplitScores) -> dict[str, dict[str, float]]:
+    """Per attribute that was labelled by eye: rows, share right, coverage over these rows, and precision of answers."""
+    found = {}
+    for name, fitting in photos.annotated.items():
+        rows = fitting.any(axis=1)
+        if not rows.any():
+            continue
+        scores = split_scores.scores[name]
+        best = scores.argmax(axis=1)
+        correct = fitting[np.arange(len(best)), best]
+        is_answered = _is_answered(bundle, name, split_scores)
+        coverage, precision = share(is_answered[rows]), share(correct[rows & is_answered])
+        found[name] = {
+            "rows": int(rows.sum()),
+            "fits": float(correct[rows].mean()),
+            "coverage": coverage,
+            "precision": precision,
+            "answered_of_all": float(is_answered.mean()),
+        }
+    return found
+
+
+def _ages(bundle: Bundle, photos: PhotoSplit, split_scores: SplitScores) -> dict[str, dict[str, float]]:
+    """For photos of adults' and of children's garments: rows, answered genders, and how many name the right age."""
+    if GENDER not in photos.fitting or photos.fitting[GENDER].all():
+        return {}
+    best = split_scores.scores[GENDER].argmax(axis=1)
+    fits = photos.fitting[GENDER][np.arange(len(best)), best]
+    is_answered = _is_answered(bundle, GENDER, split_scores)
     is_kids = np.array([photo.is_kids for photo in photos.photos], dtype=bool)
-    if GENDER not in photos.fitting or not is_kids.any():
-        return None
-    best = scores[GENDER].argmax(axis=1)
-    return float(photos.fitting[GENDER][np.arange(len(best)), best][is_kids].mean())
+    return {
+        age: {
+            "rows": int(rows.sum()),
+            "answered": share(is_answered[rows]),
+            "guess_of_right_age": share(fits[rows]),
+            "answers_of_wrong_age": share((is_answered & ~fits)[rows]),
+        }
+        for age, rows in (("adults", ~is_kids), ("children", is_kids))
+        if rows.any()
+    }
+
+
+def _is_answered(bundle: Bundle, name: str, split_scores: SplitScores) -> BoolArray:
+    is_sure = split_scores.scores[name].max(axis=1) >= bundle.calibration[name].threshold
+    return np.asarray(is_sure & split_scores.is_product)
+
+
+def share(values: BoolArray) -> float:
+    """The share that is true; NaN of none."""
+    return float(values.mean()) if len(values) else float("nan")
 
 
 def _by_label(photos: PhotoSplit, correct: npt.NDArray[np.bool_]) -> dict[str, float]:

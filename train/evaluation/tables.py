@@ -60,9 +60,28 @@ def _range(interval: Sequence[float]) -> str:
 
 def photo_table(report: dict[str, Any]) -> str:
     """The metrics of a report on customer photos, in one row."""
-    keys = ("type_fits", "coverage", "precision", "kids_gender_fits", "lost_as_no_product")
-    titles = ("rows", "type fits", "coverage", "precision", "kids: gender fits", "rejected as no product")
+    keys = ("type_fits", "coverage", "precision", "lost_as_no_product")
+    titles = ("rows", "type fits", "coverage", "precision", "rejected as no product")
     return table(titles, [[str(report["rows"]), *[format_number(report[key]) for key in keys]]])
+
+
+def annotation_table(report: dict[str, Any]) -> str:
+    """The metrics of attributes of customer photos that were labelled by eye, and of genders by age."""
+    keys = ("fits", "coverage", "precision", "answered_of_all")
+    rows = [
+        (name, str(row["rows"]), *[format_number(row[key]) for key in keys])
+        for name, row in report["attributes"].items()
+        if "fits" in row
+    ]
+    titles = ("labelled by eye", "rows", "fits", "coverage", "precision", "answered of all photos")
+    ages = ("answered", "guess_of_right_age", "answers_of_wrong_age")
+    by_age = [
+        (age, str(row["rows"]), *[format_number(row[key]) for key in ages])
+        for age, row in report.get("ages", {}).items()
+    ]
+    age_titles = ("garments of", "rows", "gender answered", "best guess of the right age", "answers of the wrong age")
+    parts = [table(titles, rows)] if rows else []
+    return "\n\n".join([*parts, *([table(age_titles, by_age)] if by_age else [])])
 
 
 def tree_line(report: dict[str, Any]) -> str:
@@ -94,5 +113,13 @@ def format_report(report: dict[str, Any]) -> str:
             ("label", "type fits"),
             [(name, format_number(share)) for name, share in report["type_fits_by_label"].items()],
         )
-        return "\n\n".join([title, photo_table(report), interval_table(report), labels, tree_line(report)])
+        parts = [
+            title,
+            photo_table(report),
+            annotation_table(report),
+            interval_table(report),
+            labels,
+            tree_line(report),
+        ]
+        return "\n\n".join(part for part in parts if part)
     return "\n\n".join([title, catalogue_table(report), interval_table(report), tree_line(report)])

@@ -33,6 +33,12 @@ from train.evaluation.evaluator import Scores, label_fits
 from train.evaluation.inference import Logits, compute_logits, tree_scores
 from train.evaluation.measure import BoolArray, FloatArray
 
+MIN_ANNOTATED = 50
+"""Fewer labelled photos than this say nothing about an attribute's precision."""
+
+OWN_FACTORS = np.geomspace(0.7, 10.0, 60)
+"""Candidates for an attribute's own photo factor."""
+
 
 def calibrate(bundle: Bundle, val: CatalogueSplit, photos: PhotoSplit | None, options: Options) -> Bundle:
     """The bundle with its calibration and photo factor, fitted with the weights as stored (half precision).
@@ -53,6 +59,7 @@ def calibrate(bundle: Bundle, val: CatalogueSplit, photos: PhotoSplit | None, op
     calibration = _choose_thresholds(heads, val, scores, groups, taxonomy, options)
     if photos and photo_logits:
         factor = safe_photo_factor(factor, calibration, photos, photo_logits, taxonomy)
+        calibration |= _own_photo_factors(calibration, photos, photo_logits, taxonomy, factor)
     return replace(bundle, calibration=calibration, photo_factor=factor)
 
 
@@ -94,6 +101,32 @@ def safe_photo_factor(
     factors = [float(factor) for factor in PHOTO_FACTORS if factor >= lowest]
     safe = (factor for factor in factors if bound(factor) >= leaf.precision)
     return next(safe, max(factors, key=bound))
+
+
+def _own_photo_factors(
+    calibration: Mapping[str, Calibration], photos: PhotoSplit, logits: Logits, taxonomy: Taxonomy, shared: float
+) -> dict[str, Calibration]:
+    """Calibrations with a photo factor of their own, for attributes of which photos were labelled by eye.
+
+    It is the smallest factor at which the answers keep their precision on these photos. If there is none, the highest,
+    which leaves nearly all photos unanswered.
+    """
+    senders = cluster_numbers([photo.sender for photo in photos.photos])
+    found = {}
+    for name, fitting in photos.annotated.items():
+        rows = fitting.any(axis=1)
+        if rows.sum() < MIN_ANNOTATED:
+            continue
+
+        def bound(factor: float, name: str = name, fitting: BoolArray = fitting, rows: BoolArray = rows) -> float:
+            tried = {**calibration, name: replace(calibration[name], photo_factor=factor)}
+            scores = tree_scores(logits, taxonomy, tried, shared)[name][rows]
+            correct = fitting[rows][np.arange(len(scores)), scores.argmax(axis=1)]
+            return _lower_bound_above(correct, scores.max(axis=1), senders[rows], calibration[name].threshold)
+
+        safe = (float(factor) for factor in OWN_FACTORS if bound(float(factor)) >= calibration[name].precision)
+        found[name] = replace(calibration[name], photo_factor=next(safe, float(OWN_FACTORS[-1])))
+    return found
 
 
 def _lower_bound_above(correct: BoolArray, confidence: FloatArray, clusters: Clusters, threshold: float) -> float:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model.taxonomy import Taxonomy
 from train.data.catalogue import (
     Item,
     count_taxonomy,
@@ -157,11 +158,18 @@ def test_a_label_without_a_rule_allows_everything() -> None:
     assert type_masks([Photo("1", "train", "s", "Spaceship", False)], drawn_taxonomy()).all()
 
 
-def test_only_a_childs_garment_narrows_the_gender() -> None:
+def test_an_adults_garment_excludes_children_and_a_childs_excludes_adults() -> None:
     rows = [Photo("1", "train", "s", "Shirt", False), Photo("2", "train", "s", "Shirt", True)]
-    masks = gender_masks(rows, drawn_taxonomy())
-    assert masks[0].all()
-    assert not masks[1].any()
+    taxonomy = Taxonomy("1", {"gender": ("Boys", "Girls", "Men", "Unisex", "Women")}, {}, ())
+    assert gender_masks(rows, taxonomy).tolist() == [
+        [False, False, True, True, True],
+        [True, True, False, False, False],
+    ]
+
+
+def test_genders_without_children_are_narrowed_by_no_photo() -> None:
+    rows = [Photo("1", "train", "s", "Shirt", False), Photo("2", "train", "s", "Shirt", True)]
+    assert gender_masks(rows, drawn_taxonomy()).all()
 
 
 def test_every_photo_label_has_its_types() -> None:
