@@ -1,4 +1,4 @@
-"""Decoding with malloc's default and with the worker's setting: `python -m tests.bench.decoding`.
+"""Decoding with malloc's default and with the worker's settings: `python -m tests.bench.decoding`.
 
 Speed of ordinary photos, in processes of both kinds in turn (the fastest of each, as other processes only slow them
 down), and the memory that eight large WebPs leave behind when they are decoded in threads of one process.
@@ -41,7 +41,7 @@ def main(rounds: int, count: int, here: bool) -> None:
     for _ in range(rounds):
         for is_set in runs:
             runs[is_set].append(_in_process(count, is_set=is_set))
-    click.echo(f"{'1200 x 1600, or as named':<32}{'default':>10}{'setting':>10}{'ratio':>8}")
+    click.echo(f"{'1200 x 1600, or as named':<32}{'default':>10}{'settings':>10}{'ratio':>8}")
     for name in runs[True][0]:
         default, setting = (min(run[name] for run in runs[is_set]) for is_set in (False, True))
         click.echo(f"{name:<32}{default:>10.2f}{setting:>10.2f}{setting / default:>8.3f}")

@@ -1,4 +1,4 @@
-"""Memory of a worker: a limit that triggers a shutdown, a heap that the garbage collector skips, and malloc's setting.
+"""Memory of a worker: a limit that triggers a shutdown, a heap that the garbage collector skips, and malloc's settings.
 
 Images pass through C libraries, and allocators fragment. A worker that only grows is eventually killed with all its
 jobs in hand. A worker that shuts down instead releases its jobs, and its supervisor starts a new one.
@@ -22,21 +22,29 @@ from core.telemetry.logs import get_logger
 log = get_logger(__name__)
 
 # By default glibc raises the threshold with each large block that is freed, up to 32 MiB, and keeps what lies below it
-# in arenas, one per thread. With a fixed threshold, the memory of images goes back to the system when they are freed.
-MALLOC_DEFAULTS: Mapping[str, str] = {"MALLOC_MMAP_THRESHOLD_": str(MIB)}
-_M_MMAP_THRESHOLD = -3  # of malloc.h
+# in arenas, eight per core. With these settings the memory of large images goes back to the system when they are freed,
+# and ordinary photos still reuse theirs (`python -m tests.bench.decoding`, docs/operate/sizing.md).
+MALLOC_DEFAULTS: Mapping[str, str] = {
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_MMAP_THRESHOLD_": str(8 * MIB),
+    "MALLOC_TRIM_THRESHOLD_": str(64 * MIB),
+}
+_MALLOPT = {"MALLOC_ARENA_MAX": -8, "MALLOC_MMAP_THRESHOLD_": -3, "MALLOC_TRIM_THRESHOLD_": -1}  # of malloc.h
 
 
 def allocator_environment(own: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Returns an environment, by default this process's own, with malloc's setting where it has none."""
+    """Returns an environment, by default this process's own, with those of malloc's settings that it does not have."""
     return {**MALLOC_DEFAULTS, **(os.environ if own is None else own)}
 
 
 def set_allocator() -> None:
-    """Applies malloc's setting to this process if its environment has none. Does nothing without glibc."""
-    if sys.platform == "linux" and not MALLOC_DEFAULTS.keys() <= os.environ.keys():
-        with contextlib.suppress(AttributeError):
-            ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, MIB)
+    """Applies those of malloc's settings to this process that its environment does not have. Only glibc has them."""
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        for name in MALLOC_DEFAULTS.keys() - os.environ.keys():
+            mallopt(_MALLOPT[name], int(MALLOC_DEFAULTS[name]))
 
 
 @contextlib.contextmanager

@@ -33,6 +33,7 @@ from tests.deploy.images.compose_file import (
 from tests.deploy.images.dockerfiles import stages
 from tests.processes import environment
 from tests.s3_server import empty_s3_server
+from worker.process.memory import MALLOC_DEFAULTS
 
 SCHEMA = Path(__file__).parents[1] / "schemas" / "compose-spec.json"
 PORT = re.compile(r"127\.0\.0\.1:(\d+):(\d+)")
@@ -110,7 +111,7 @@ def test_our_variables_are_settings_and_are_valid_ones(
 ) -> None:
     for name, service in ours(document):
         given = service["environment"]
-        assert given.keys() <= setting_names(), name
+        assert given.keys() - MALLOC_DEFAULTS.keys() <= setting_names(), name
         with monkeypatch.context() as patch:
             for key, value in given.items():
                 patch.setenv(key, value)

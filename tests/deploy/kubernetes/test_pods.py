@@ -27,6 +27,7 @@ from tests.deploy.kubernetes.manifests import (
     workloads,
 )
 from tests.processes import ROOT
+from worker.process.memory import MALLOC_DEFAULTS
 
 IMAGES = {
     "dev": {"asset-enrichment-api", "asset-enrichment-worker:cpu"},
@@ -94,7 +95,7 @@ def test_our_pods_are_the_image_s_user_and_can_write_to_tmp_alone(overlay: str) 
 def test_every_variable_is_a_setting(overlay: str) -> None:
     objects, known = render(overlay), set(known_variables())
     for workload in filter(is_ours, workloads(objects)):
-        names = set(variables_of(workload, objects))
+        names = set(variables_of(workload, objects)) - MALLOC_DEFAULTS.keys()
         assert names <= known, f"{workload['metadata']['name']} sets what no setting reads: {sorted(names - known)}"
 
 
