@@ -41,7 +41,9 @@ ERROR_CODES = (
     ErrorCode(
         "request_too_large", 413, "The request body exceeds the size limit.", "Upload a smaller image, not as JSON."
     ),
-    ErrorCode("image_too_large", 413, "The image exceeds the limit of bytes or pixels.", "Send a smaller version."),
+    ErrorCode(
+        "image_too_large", 413, "The image exceeds the limits of bytes, pixels or work.", "Send a smaller version."
+    ),
     ErrorCode("address_too_long", 414, "The request URL is too long.", "Shorten the query string."),
     ErrorCode(
         "unsupported_content_type", 415, "The content type is not supported.", "Send JSON, or multipart with `file`."
@@ -67,7 +69,12 @@ ERROR_CODES = (
     ErrorCode(
         "unsupported_media_type", None, "The file is not a supported image format.", "Send JPEG, PNG, WebP or HEIC."
     ),
-    ErrorCode("image_undecodable", None, "The image is corrupt.", "Open it in a viewer and export it again."),
+    ErrorCode(
+        "image_undecodable",
+        None,
+        "The image is corrupt or took too long to decode.",
+        "Open it in a viewer and export it again.",
+    ),
     ErrorCode("deadline_exceeded", None, "The job exceeded its time limit.", "Submit it again."),
     ErrorCode("poison", None, "Every process that handled the job crashed.", "Do not resend this file; report it."),
 )

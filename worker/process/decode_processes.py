@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -23,6 +24,8 @@ log = get_logger(__name__)
 _ERRORS: dict[str, type[EnrichError]] = {
     error.code: error for error in (ImageTooLarge, ImageUndecodable, UnsupportedMediaType)
 }
+
+_SECRET_PREFIXES = ("ENRICH_", "AWS_", "OTEL_")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +48,7 @@ class _Child:
         self._process = subprocess.Popen(  # noqa: S603 - our own module
             [sys.executable, "-m", "worker.process.decode_child", str(theirs.fileno())],
             stdin=subprocess.DEVNULL,
-            env=allocator_environment(),
+            env=_environment(),
             pass_fds=[theirs.fileno()],
         )
         theirs.close()  # otherwise the end of the child would not close the connection
@@ -144,6 +147,12 @@ class DecodeProcesses:
         with self._lock:
             self._all.discard(child)
         child.kill()
+
+
+def _environment() -> dict[str, str]:
+    """Returns a child's environment: malloc's settings, and no passwords, for the case that a decoder is taken over."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(_SECRET_PREFIXES)}
+    return allocator_environment(own)
 
 
 def _error_of(head: dict[str, Any]) -> Exception:

@@ -20,6 +20,7 @@ from tests import hostile, killer, pictures
 from tests.processes import ROOT, wait_until
 from worker.image.decode import decode
 from worker.process.decode_processes import DecodeProcesses
+from worker.process.memory import MALLOC_DEFAULTS
 
 LIMITS = DecodeSettings()
 TARGET = 128
@@ -130,6 +131,15 @@ def test_children_end_with_their_parent(tmp_path: Path):
         (child,) = psutil.Process(parent.pid).children()
         os.kill(parent.pid, signal.SIGKILL)
     wait_until(lambda: not child.is_running(), 10, "the child to end")
+
+
+def test_children_know_no_passwords(processes, monkeypatch):
+    monkeypatch.setenv("ENRICH_DATABASE__URL", "postgresql://enrich:secret@db/enrich")
+    processes.start()
+    (child,) = children()
+
+    assert not [name for name in child.environ() if name.startswith("ENRICH_")]
+    assert child.environ().items() >= MALLOC_DEFAULTS.items()
 
 
 def test_children_load_no_torch():
