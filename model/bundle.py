@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,8 @@ class Bundle:
     """A loaded bundle.
 
     `weights` are float32; names of the companion's begin with "companion.". `size` is (height, width) in pixels, `mean`
-    and `std` normalise RGB values in 0..1. `card` is the model card's Markdown.
+    and `std` normalise RGB values in 0..1. `card` is the model card's Markdown. `training` tells how the bundle was
+    trained (columns, split, seed, thresholds), so that evaluation reads a table in the same way; older bundles have none.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Bundle:
     card: str
     captioner: CaptionerParts | None = None
     companion: Companion | None = None
+    training: dict[str, Any] = field(default_factory=dict)
 
     @property
     def architectures(self) -> str:
@@ -144,6 +146,7 @@ def load_bundle(folder: Path | None = None) -> Bundle:
             card=_read_text(folder / CARD),
             captioner=_load_captioner(folder, config["sha256"]) if has_captioner else None,
             companion=_companion(config.get("companion")),
+            training=dict(config.get("training") or {}),
         )
     except (KeyError, TypeError, ValueError, AttributeError, SafetensorError) as error:
         raise BundleError(f"the bundle in {folder.name} is incomplete or invalid: {error!r}") from error
@@ -174,6 +177,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         "created": bundle.created,
         "sha256": {file: _digest(folder / file) for file in files},
         "metrics": bundle.metrics,
+        "training": bundle.training,
     }
     (folder / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 

@@ -1,5 +1,9 @@
 """`python -m train`: train a network on a catalogue and customer photos, calibrate and evaluate it, write a bundle.
 
+By default it starts from the shipped bundle: new heads are fitted on its frozen backbones, which takes seconds for a
+few hundred rows; larger tables are fine-tuned afterwards, and the better of the two is kept. With photos or teachers
+the whole network is trained from the start's weights.
+
 Use `torchrun --nproc-per-node N -m train …` to train with several processes.
 """
 
@@ -10,7 +14,9 @@ from typing import Any
 
 import click
 import torch
+from click.core import ParameterSource
 
+from model.bundle import SHIPPED, BundleError, load_bundle
 from model.nets.cores import available_cores
 from train.data.config import read_config, table_settings
 from train.data.dataset import load_dataset
@@ -18,10 +24,11 @@ from train.data.options import Options
 from train.engine.allocator import keep_freed_memory
 from train.engine.checkpoint import load_average, load_options
 from train.engine.loop import train
-from train.engine.processes import join_processes
+from train.engine.processes import Processes, join_processes
 from train.evaluation.card import read_origin
 from train.evaluation.tables import format_report
 from train.export import export
+from train.probe.run import train_heads
 from train.synthetic import smoke
 
 Folder = click.Path(path_type=Path, file_okay=False)
@@ -53,13 +60,25 @@ DataSet = click.Path(path_type=Path, exists=True)
 @click.option("--bundle", type=Folder, help="Folder to write the bundle to.  [default: OUT/bundle]")
 @click.option("--name", default="fashion", show_default=True, help="Name of the bundle.")
 @click.option("--version", default="0.0.0", show_default=True, help="Version of the bundle.")
-@click.option("--start", type=ExistingFile, help="Initial weights (safetensors): of a bundle, or of a backbone alone.")
+@click.option(
+    "--start",
+    type=DataSet,
+    help="Bundle folder to start from, or initial weights (safetensors) of a bundle or a backbone.  [default: shipped]",
+)
+@click.option("--from-scratch", is_flag=True, help="Start from random weights instead of the shipped bundle.")
 @click.option("--teacher", "teachers", type=ExistingFolder, multiple=True, help="Bundle to distil from; repeatable.")
 @click.option("--pretrained", "is_pretrained", is_flag=True, help="Start from timm's pretrained weights (downloads).")
 @click.option(
-    "--architecture", default=Options.architecture, show_default=True, help="timm model name of the backbone."
+    "--architecture",
+    default=Options.architecture,
+    help=f"timm model name of the backbone.  [default: the start's, else {Options.architecture}]",
 )
-@click.option("--size", type=(int, int), default=Options.size, show_default=True, help="Input height and width.")
+@click.option(
+    "--size",
+    type=(int, int),
+    default=Options.size,
+    help=f"Input height and width.  [default: the start's, else {' '.join(map(str, Options.size))}]",
+)
 @click.option("--epochs", type=int, default=Options.epochs, show_default=True)
 @click.option("--max-minutes", type=float, help="Time limit; the learning rate is annealed to fit it.")
 @click.option(
@@ -104,16 +123,56 @@ def main(
     elif given["data"] is None:
         raise click.UsageError("--data or --smoke is required")
     else:
-        options = Options(out=out, **given, **table_settings(context, columns))
-    dataset = load_dataset(options, None if is_smoke else cache)
-    with join_processes() as processes:
-        if export_only:
-            weights = load_average(out)
-        else:
-            weights = train(options, dataset, processes, is_resumed=resume).cpu().state_dict()
-    if processes.is_first:
-        for report in export(options, dataset, weights, bundle or out / "bundle", (name, version), text):
-            print(format_report(report), end="\n\n")
+        options = read_options(context, out, columns, given)
+    reports: list[dict[str, Any]] = []
+    folder, identity, images = bundle or out / "bundle", (name, version), None if is_smoke else cache
+    try:
+        with join_processes() as processes:
+            if not (resume or export_only) and has_frozen_start(options, processes):
+                reports = train_heads(options, folder, identity, text, images)
+            else:
+                dataset = load_dataset(options, images)
+                if export_only:
+                    weights = load_average(out)
+                else:
+                    weights = train(options, dataset, processes, is_resumed=resume).cpu().state_dict()
+                if processes.is_first:
+                    reports = export(options, dataset, weights, folder, identity, text)
+    except (ValueError, FileNotFoundError, BundleError) as error:
+        raise click.ClickException(str(error)) from error
+    for report in reports:
+        print(format_report(report), end="\n\n")
+
+
+def read_options(context: click.Context, out: Path, columns: tuple[str, ...], given: dict[str, Any]) -> Options:
+    """The run's settings; architecture and size default to those of the bundle that it starts from.
+
+    That is the shipped bundle, unless other weights, another architecture or none at all were asked for.
+    """
+    given = dict(given)
+    is_given = {
+        name: context.get_parameter_source(name) is not ParameterSource.DEFAULT for name in ("architecture", "size")
+    }
+    has_other_start = given.pop("from_scratch") or given["is_pretrained"] or given["start"] or is_given["architecture"]
+    start = given["start"] or (None if has_other_start else SHIPPED)
+    if start is not None and start.is_dir():
+        try:
+            bundle = load_bundle(start)
+        except BundleError as error:
+            raise click.UsageError(f"--start {start}: {error}") from error
+        if is_given["architecture"] and given["architecture"] != bundle.architecture:
+            raise click.UsageError(
+                f"the bundle in {start.name} is a {bundle.architecture}, not a {given['architecture']}; "
+                "leave --architecture out, or --start"
+            )
+        given |= {"architecture": bundle.architecture} | ({} if is_given["size"] else {"size": bundle.size})
+    return Options(out=out, **(given | {"start": start}), **table_settings(context, columns))
+
+
+def has_frozen_start(options: Options, processes: Processes) -> bool:
+    """Whether the run fits heads on a bundle's backbones: photos and teachers need a network that learns."""
+    is_bundle = options.start is not None and options.start.is_dir()
+    return is_bundle and not options.photos and not options.teachers and processes.count == 1
 
 
 if __name__ == "__main__":

@@ -7,11 +7,12 @@ product's name without colour words, so that one product in two colours is never
 from __future__ import annotations
 
 import csv
+import difflib
 import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
 
@@ -67,19 +68,56 @@ def read_catalogue(
 ) -> list[Item]:
     """All rows of the table in file order, with labels for those of the `attributes` that are columns.
 
-    Raises FileNotFoundError if there is no table, and ValueError if it lacks the image column or all attributes.
+    Raises FileNotFoundError if there is no table, and ValueError if it lacks a named column or all attributes.
     """
     file, columns = table_file(data), columns or Columns()
-    with file.open(encoding="utf-8", newline="") as lines:
+    with file.open(encoding="utf-8-sig", newline="") as lines:  # Excel writes a byte order mark
         header = next(csv.reader([lines.readline()]), [])
         wanted = [name for name in attributes if name in header]
         if columns.image not in header or not wanted:
             raise ValueError(
                 f"{file.name} needs a column {columns.image} and one of the columns {', '.join(attributes)}"
+                f"{did_you_mean(columns.image, header)}"
             )
+        if problems := column_problems(columns, header):
+            raise ValueError(f"{file.name} {problems[0]}")
         is_kaggle = tuple(header) == KAGGLE
         records = _kaggle_records(lines, header) if is_kaggle else csv.DictReader(lines, header)
         return [_item(record, wanted, columns) for record in records]
+
+
+def column_problems(columns: Columns, header: Sequence[str]) -> list[str]:
+    """A sentence for each column that was named but that the table lacks; default names may be missing.
+
+    Falling back to a default in silence would compute other groups, and so another split.
+    """
+    return [
+        f"has no column {name}, which was named as the {field.name} column{did_you_mean(name, header)}"
+        for field in fields(Columns)
+        if (name := getattr(columns, field.name)) not in header and (name != field.default or field.name == "image")
+    ]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`; did you mean X?` if a known name is similar, else an empty string."""
+    by_key = {each.strip().casefold(): each for each in known}
+    close = difflib.get_close_matches(name.strip().casefold(), by_key, n=1, cutoff=0.6)
+    return f"; did you mean {by_key[close[0]]}?" if close else ""
+
+
+def describe_split(columns: Columns, header: Sequence[str]) -> str:
+    """The rule that assigns rows to splits, in words; bundles carry it."""
+    if columns.split in header:
+        return f"column {columns.split}"
+    group = f"column {columns.group}" if columns.group in header else f"words of {columns.name} without colours"
+    shares = ", ".join(f"{split} below {upper:g}" for split, upper in SPLIT_SHARES)
+    return f"SHA-256 of the group ({group}): {shares}, else train"
+
+
+def read_header(data: Path) -> list[str]:
+    """The column names of the table."""
+    with table_file(data).open(encoding="utf-8-sig", newline="") as lines:
+        return next(csv.reader([lines.readline()]), [])
 
 
 def count_training_values(

@@ -1,7 +1,7 @@
-"""A run's settings from a TOML file; options on the command line override it.
+"""A run's settings from a TOML file; options on the command line override it. Paths are relative to the file.
 
-data = "shop/products.csv"
-taxonomy = "shop/taxonomy.json"
+data = "products.csv"
+taxonomy = "taxonomy.json"
 epochs = 20
 
 [columns]            # names of the table's columns
@@ -38,7 +38,7 @@ TABLES = ("columns", "head_weights", "precisions", "margins", "recipe")
 RECIPE = (
     "photo_batch_size",
     "weight_decay",
-    "warm_up_steps",
+    "warm_up",
     "ema_decay",
     "drop_path",
     "smoothing",
@@ -67,8 +67,19 @@ def read_config(context: click.Context, parameter: click.Parameter, file: Path |
     unknown = [name for name in data if _flag(name) not in names]
     if unknown:
         raise click.BadParameter(f"{file.name} sets {', '.join(unknown)}, which is not an option", context, parameter)
-    context.default_map = {names[_flag(name)]: value for name, value in data.items()}
+    paths = {option.name for option in context.command.params if isinstance(option.type, click.Path)}
+    named = {names[_flag(name)]: value for name, value in data.items()}
+    context.default_map = {
+        name: _relative_to(file.parent, value) if name in paths else value for name, value in named.items()
+    }
     return file
+
+
+def _relative_to(folder: Path, value: Any) -> Any:
+    """A path of the file, or a list of them, relative to the file's folder; absolute paths stay as they are."""
+    if isinstance(value, list):
+        return [_relative_to(folder, each) for each in value]
+    return str(folder / value) if isinstance(value, str) else value
 
 
 def _flag(name: str) -> str:

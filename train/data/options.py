@@ -45,10 +45,11 @@ class Options:
     Data: `data` is a folder or a CSV file (see `train.data.catalogue`); `taxonomy` is a taxonomy file, without which
     the client's taxonomy is counted from the training rows; `others` is a folder of images without a product.
 
-    Network: `size` is (height, width). Weights start from the file `start` (of a bundle, or of a backbone with timm's
-    names), from timm's pretrained backbone if `is_pretrained`, or from scratch.
+    Network: `size` is (height, width). Weights start from `start` (a bundle's folder, or a file with the weights of a
+    bundle or of a backbone with timm's names), from timm's pretrained backbone if `is_pretrained`, or from scratch.
 
-    Schedule: `max_minutes` is a time limit; the learning rate is annealed to fit it.
+    Schedule: `max_minutes` is a time limit; the learning rate is annealed to fit it. `warm_up` is the share of the run,
+    0 to 1, in which the rate rises.
 
     Losses: `head_weights` default to 1, and to .3 for derived levels. `mixup` is alpha of Beta(alpha, alpha), with
     which catalogue images are mixed in pairs (arXiv 1710.09412); 0 disables mixup. `teachers` are bundles to distil
@@ -77,7 +78,7 @@ class Options:
     photo_batch_size: int = 24
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
-    warm_up_steps: int = 300
+    warm_up: float = 0.05
     ema_decay: float = 0.999
     drop_path: float = 0.05
     smoothing: float = 0.05
@@ -102,6 +103,7 @@ class Options:
     def from_json(cls, text: str) -> Options:
         """Read the text of `to_json`. Raises ValueError or TypeError if it is not a run's settings."""
         data: dict[str, Any] = json.loads(text)
+        data.pop("warm_up_steps", None)  # of runs before the warm-up was a share of the run
         paths = {name: Path(data[name]) if data.get(name) else None for name in PATHS}
         teachers = tuple(Path(folder) for folder in data.get("teachers", ()))
         sequences = {"columns": Columns(**data["columns"]), "size": tuple(data["size"]), "teachers": teachers}

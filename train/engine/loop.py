@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from safetensors.torch import load_file
 from torch import nn
 from tqdm import tqdm
 
+from model.bundle import WEIGHTS, load_bundle
 from model.nets.network import AttributeNetwork
 from model.preprocessing import to_input
 from train.data.dataset import (
@@ -82,7 +84,7 @@ def train(
             done = processes.broadcast(progress(clock.step, planned, began, options))
             if done >= 1:
                 break
-            rate = learning_rate(options, clock.step, done)
+            rate = learning_rate(options, max(done, (clock.step + 1) / planned))
             for group in optimizer.param_groups:
                 group["lr"] = rate
             loss = batch_loss(wrapped, batch, options, weights, device)
@@ -122,17 +124,23 @@ def new_network(options: Options, dataset: Dataset) -> AttributeNetwork:
     network = AttributeNetwork(
         options.architecture, outputs, drop_path=options.drop_path, is_pretrained=options.is_pretrained
     )
-    if options.start:
+    if options.start and options.start.is_dir():
+        same = load_bundle(options.start).taxonomy.values
+        others = [name for name, values in dataset.taxonomy.values.items() if same.get(name) != values]
+        load_start_weights(network, options.start / WEIGHTS, without=others)
+    elif options.start:
         load_start_weights(network, options.start)
     return network
 
 
-def load_start_weights(network: AttributeNetwork, file: Path) -> None:
+def load_start_weights(network: AttributeNetwork, file: Path, without: Sequence[str] = ()) -> None:
     """Load the backbone from `file` (a bundle's weights, or a backbone alone), and the heads whose shapes match.
 
-    Raises ValueError if backbone weights are missing or have other shapes.
+    Heads named in `without` stay as they are: their values are others than the file's. Raises ValueError if backbone
+    weights are missing or have other shapes.
     """
-    given = {name: tensor.float() for name, tensor in load_file(file).items()}
+    skipped = tuple(f"heads.{name}." for name in without)
+    given = {name: tensor.float() for name, tensor in load_file(file).items() if not name.startswith(skipped)}
     own = network.state_dict()
     if not any(name.startswith("backbone.") for name in given):
         given = {f"backbone.{name}": tensor for name, tensor in given.items()}
@@ -156,9 +164,9 @@ def progress(step: int, planned: int, began: float, options: Options) -> float:
     return max(step / planned, of_time)
 
 
-def learning_rate(options: Options, step: int, done: float) -> float:
-    """Linear warm-up over steps, times a cosine over `done` (0 to 1) down to a hundredth."""
-    warm = min(1.0, (step + 1) / options.warm_up_steps)
+def learning_rate(options: Options, done: float) -> float:
+    """Linear warm-up over the run's first share, times a cosine down to a hundredth; `done` is 0 to 1."""
+    warm = min(1.0, done / options.warm_up) if options.warm_up > 0 else 1.0
     return options.learning_rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
 
 

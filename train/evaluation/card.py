@@ -80,21 +80,30 @@ def _figures(report: dict[str, Any]) -> str:
 
 
 def _thresholds(bundle: Bundle) -> str:
+    checks = bundle.training.get("thresholds", {})
     rows = [
         (
             name,
             f"{row.precision:.2f}",
             "never answers" if row.threshold >= ALWAYS_ABSTAIN else format_number(row.threshold),
+            *[format_number(checks.get(name, {}).get(key)) for key in ("answered", "precision", "bound")],
         )
         for name, row in bundle.calibration.items()
     ]
+    source = bundle.training.get("thresholds_from", "val")
+    silent = [
+        f"**{name} is never answered**: {check['reason']}." for name, check in checks.items() if check.get("reason")
+    ]
     return (
         "An attribute whose score is below its threshold is `null`. Each threshold is the lowest at which the 95 %\n"
-        "Clopper-Pearson lower bound on the precision on `val` reaches the target precision plus the run's margin (by\n"
-        "default .02 for articleType, whose precision `val` overestimates). articleType has to reach its target on\n"
-        "customer photos too.\n\n" + table(("attribute", "target precision", "threshold"), rows)
+        f"Clopper-Pearson lower bound on the precision on `{source}` reaches the target precision plus the run's\n"
+        "margin (by default .02 for articleType, whose precision `val` overestimates). articleType has to reach its\n"
+        "target on customer photos too. The last columns are the share answered there, its precision, and the bound.\n\n"
+        + "\n\n".join([table(THRESHOLD_TITLES, rows), *silent])
     )
 
+
+THRESHOLD_TITLES = ("attribute", "target precision", "threshold", "answered", "precision", "lower bound")
 
 EXPLAINED = """
 Accuracy, macro-F1 and ECE (15 bins of equal mass; before and after calibration) are those of the best guess, regardless

@@ -77,7 +77,15 @@ def evaluate_catalogue(
     if not items:
         raise ValueError(f"{data.name} has no images in the split {split!r}")
     pixels = load_pixels(data, [item.image for item in items], bundle.size)
-    split_scores = compute_scores(bundle, pixels)
+    report, predictions = report_rows(bundle, items, compute_scores(bundle, pixels))
+    report["captions"] = evaluate_captions(bundle, data, split, columns) if bundle.captioner else {}
+    return report, EvaluatedSplit(pixels, predictions)
+
+
+def report_rows(
+    bundle: Bundle, items: Sequence[Item], split_scores: SplitScores
+) -> tuple[dict[str, Any], list[AttributePredictions]]:
+    """Metrics of catalogue rows from their scores, without captions, and the predictions behind them."""
     predictions = catalogue_predictions(bundle, items, split_scores)
     tiers = {"small": [item.is_small is True for item in items], "larger": [item.is_small is False for item in items]}
     groups = cluster_numbers([item.group for item in items])
@@ -88,9 +96,9 @@ def evaluate_catalogue(
         "spread": {each.name: asdict(bootstrap_intervals(each, groups[each.rows])) for each in predictions},
         "tiers": {tier: _of_tier(predictions, np.array(chosen)) for tier, chosen in tiers.items() if any(chosen)},
         "hierarchy": hierarchy(bundle, split_scores.scores),
-        "captions": evaluate_captions(bundle, data, split, columns) if bundle.captioner else {},
+        "captions": {},
     }
-    return report, EvaluatedSplit(pixels, predictions)
+    return report, predictions
 
 
 def catalogue_predictions(
@@ -138,8 +146,13 @@ def _of_tier(predictions: Sequence[AttributePredictions], chosen: BoolArray) -> 
 
 
 def hierarchy(bundle: Bundle, scores: Scores) -> dict[str, float]:
-    """Shares of images whose answered levels are consistent with the tree, and whose best guesses are."""
+    """Shares of images whose answered levels are consistent with the tree, and whose best guesses are.
+
+    Empty if the taxonomy has no tree.
+    """
     levels = bundle.taxonomy.levels
+    if not levels:
+        return {}
     values = {level: bundle.taxonomy.values[level] for level in levels}
     best = {level: [values[level][i] for i in scores[level].argmax(axis=1)] for level in levels}
     is_answered = {level: scores[level].max(axis=1) >= bundle.calibration[level].threshold for level in levels}

@@ -87,6 +87,8 @@ def annotation_table(report: dict[str, Any]) -> str:
 def tree_line(report: dict[str, Any]) -> str:
     """One sentence on the consistency of the tree's levels."""
     tree = report["hierarchy"]
+    if not tree:
+        return "The taxonomy has no tree."
     return (
         f"Tree: answers consistent {tree['answers_consistent']:.4f}, best guesses consistent "
         f"{tree['guesses_consistent']:.4f}, answered at some level {tree['answered_at_some_level']:.3f}."

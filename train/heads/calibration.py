@@ -32,6 +32,7 @@ from train.evaluation.calibrate import (
 from train.evaluation.evaluator import Scores, label_fits
 from train.evaluation.inference import Logits, compute_logits, tree_scores
 from train.evaluation.measure import BoolArray, FloatArray
+from train.heads.threshold_check import describe_thresholds, to_json
 
 MIN_ANNOTATED = 50
 """Fewer labelled photos than this say nothing about an attribute's precision."""
@@ -56,29 +57,36 @@ def calibrate(bundle: Bundle, val: CatalogueSplit, photos: PhotoSplit | None, op
         chance = 1 / (1 + np.exp(-photo_logits[PHOTO_HEAD][:, 0].astype(np.float64)))
         factor = fit_photo_factor(photo_logits[photos.leaf], chance, photos.types, heads[photos.leaf])
     scores = tree_scores(logits, taxonomy, heads, factor)
-    calibration = _choose_thresholds(heads, val, scores, groups, taxonomy, options)
+    calibration = choose_thresholds(heads, val, scores, groups, taxonomy, options)
     if photos and photo_logits:
         factor = safe_photo_factor(factor, calibration, photos, photo_logits, taxonomy)
         calibration |= _own_photo_factors(calibration, photos, photo_logits, taxonomy, factor)
-    return replace(bundle, calibration=calibration, photo_factor=factor)
+        scores = tree_scores(logits, taxonomy, calibration, factor)
+    checked = describe_thresholds(calibration, val.targets, scores, groups)
+    training = bundle.training | {"thresholds": to_json(checked)}
+    return replace(bundle, calibration=calibration, photo_factor=factor, training=training)
 
 
-def _choose_thresholds(
+def choose_thresholds(
     heads: Mapping[str, Calibration],
     split: CatalogueSplit,
     scores: Scores,
     groups: Clusters,
     taxonomy: Taxonomy,
     options: Options,
+    lowest: float = 0.0,
 ) -> dict[str, Calibration]:
-    """One calibration per answered attribute: its head's, with the threshold that keeps the target precision."""
+    """One calibration per answered attribute: its head's, with the threshold that keeps the target precision.
+
+    No threshold is below `lowest`.
+    """
     found = {}
     for name, rows in scores.items():
         known = split.targets[name] != UNKNOWN
         correct = np.asarray(rows[known].argmax(axis=1) == split.targets[name][known])
         target = options.precisions.get(name, DEFAULT_PRECISION)
         with_margin = target + options.margins.get(name, 0.0)
-        floor = threshold_floor(name, taxonomy.levels)
+        floor = max(lowest, threshold_floor(name, taxonomy.levels))
         threshold = choose_threshold(correct, rows[known].max(axis=1), groups[known], with_margin, floor)
         found[name] = replace(heads.get(name) or heads[taxonomy.levels[0]], threshold=threshold, precision=target)
     return order_tree_thresholds(found, taxonomy.levels)

@@ -26,7 +26,6 @@ def smoke_options(out: Path) -> Options:
         batch_size=16,
         photo_batch_size=8,
         learning_rate=4e-3,
-        warm_up_steps=5,
         ema_decay=0.9,
         drop_path=0.0,
     )

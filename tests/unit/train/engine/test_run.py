@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import time
@@ -108,10 +109,17 @@ def test_progress_is_the_larger_of_steps_and_minutes(tmp_path: Path) -> None:
 
 
 def test_the_rate_warms_up_and_ends_low(tmp_path: Path) -> None:
-    options = Options(out=tmp_path, data=tmp_path, learning_rate=1.0, warm_up_steps=10)
-    assert loop.learning_rate(options, 0, 0.0) == pytest.approx(0.1)
-    assert loop.learning_rate(options, 9, 0.0) == pytest.approx(1.0)
-    assert loop.learning_rate(options, 99, 1.0) == pytest.approx(0.01)
+    options = Options(out=tmp_path, data=tmp_path, learning_rate=1.0, warm_up=0.05)
+    assert loop.learning_rate(options, 0.005) == pytest.approx(0.1, rel=1e-3)
+    assert loop.learning_rate(options, 0.05) == pytest.approx(1.0, rel=1e-2)
+    assert loop.learning_rate(options, 1.0) == pytest.approx(0.01)
+    assert loop.learning_rate(dataclasses.replace(options, warm_up=0.0), 0.0) == pytest.approx(1.0)
+
+
+def test_a_run_of_an_older_release_can_be_resumed(tmp_path: Path) -> None:
+    options = smoke_options(tmp_path / "run")
+    older = json.loads(options.to_json()) | {"warm_up_steps": 300}
+    assert Options.from_json(json.dumps(older)) == options
 
 
 def test_options_survive_their_file(tmp_path: Path) -> None:
