@@ -11,12 +11,14 @@ import torch
 from model.bundle import BundleError, load_bundle
 from model.nets.cores import available_cores
 from train.data.catalogue import count_training_values
-from train.data.config import columns_from
+from train.data.config import check_split, columns_from, columns_of_bundle
 from train.evaluation.caption_tables import format_captions
 from train.evaluation.domain_evaluator import PICTURES, evaluate_domain
 from train.evaluation.evaluator import evaluate_with_predictions
 from train.evaluation.report import write_report
 from train.evaluation.tables import format_report
+
+PHOTO_TABLE = "photos.csv"
 
 
 @click.command(help=__doc__)
@@ -30,7 +32,15 @@ from train.evaluation.tables import format_report
     "--non-products", "is_domain", is_flag=True, help="Evaluate on generated images without a product instead."
 )
 @click.option("--split", default="test", show_default=True, help="Split to evaluate.")
-@click.option("--column", "columns", multiple=True, help="Map a field to a column, e.g. image=photo; repeatable.")
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    help="Map a field to a column, e.g. image=photo; repeatable.  [default: as the bundle was trained]",
+)
+@click.option(
+    "--allow-leaks", is_flag=True, help="Evaluate on rows that the bundle was trained on, or with other columns."
+)
 @click.option(
     "--photo-labels",
     type=click.Path(path_type=Path, exists=True),
@@ -48,6 +58,7 @@ def main(
     is_domain: bool,
     split: str,
     columns: tuple[str, ...],
+    allow_leaks: bool,
     photo_labels: Path | None,
     folder: Path | None,
     json_file: Path | None,
@@ -60,7 +71,10 @@ def main(
         if is_domain or data is None:
             report, evaluated = evaluate_domain(loaded, PICTURES), None
         else:
-            report, evaluated = evaluate_with_predictions(loaded, data, split, columns_from(columns), photo_labels)
+            named = columns_from(columns) if allow_leaks else columns_of_bundle(loaded.training, columns)
+            if not allow_leaks and not (data / PHOTO_TABLE).exists():
+                check_split(loaded.training, data, named, split)
+            report, evaluated = evaluate_with_predictions(loaded, data, split, named, photo_labels)
     except (BundleError, ValueError, FileNotFoundError) as error:
         raise click.ClickException(str(error)) from error
     print(format_report(report))
@@ -68,7 +82,7 @@ def main(
         print(format_captions(report["captions"]))
     if folder and evaluated and data:
         is_catalogue = report["kind"] == "catalogue"
-        counts = count_training_values(data, loaded.taxonomy.values, columns_from(columns)) if is_catalogue else {}
+        counts = count_training_values(data, loaded.taxonomy.values, named) if is_catalogue else {}
         print(f"\nreport: {write_report(folder, report, evaluated, counts)}")
     if json_file:
         json_file.parent.mkdir(parents=True, exist_ok=True)

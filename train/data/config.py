@@ -31,7 +31,7 @@ from typing import Any
 
 import click
 
-from train.data.catalogue import Columns
+from train.data.catalogue import Columns, describe_split, read_header
 from train.data.options import HEAD_WEIGHTS, MARGINS, PRECISIONS
 
 TABLES = ("columns", "head_weights", "precisions", "margins", "recipe")
@@ -109,6 +109,44 @@ def columns_from(given: tuple[str, ...], table: Mapping[str, str] | None = None)
     if unknown := set(named) - known:
         raise click.UsageError(f"unknown columns: {', '.join(sorted(unknown))}; known: {', '.join(sorted(known))}")
     return Columns(**named)
+
+
+def columns_of_bundle(training: Mapping[str, Any], given: tuple[str, ...]) -> Columns:
+    """The columns that a bundle was trained with; `given` (`image=photo`) may repeat, but not change them.
+
+    Other columns would compute other groups, and so put trained rows into `test`. Bundles of older releases carry no
+    columns. Raises ValueError for a column that differs.
+    """
+    trained: dict[str, str] = training.get("columns", {})
+    if not trained:
+        return columns_from(given)
+    for field, column in (_pair(text) for text in given):
+        if trained.get(field, column) != column:
+            raise ValueError(
+                f"the bundle was trained with {field}={trained[field]}, and {field}={column} may read another split, "
+                f"with trained rows in it; leave --column {field} out, or pass --allow-leaks for other products"
+            )
+    return columns_from(given, trained)
+
+
+def check_split(training: Mapping[str, Any], data: Path, columns: Columns, split: str) -> None:
+    """Check that a split of the table that a bundle was trained on is the one it was not trained on.
+
+    Raises ValueError otherwise. Nothing is known of other tables, and of bundles of older releases.
+    """
+    if training.get("data") != data.resolve().stem:
+        return
+    if split in training.get("trained_on", ()):
+        raise ValueError(
+            f"the bundle was trained on the rows of {split}, so their figures would flatter it; its held-out figures "
+            "are in its model card. Use --split test, or --allow-leaks"
+        )
+    rule = describe_split(columns, read_header(data))
+    if rule != training.get("split_rule", rule):
+        raise ValueError(
+            f'the bundle\'s split was "{training["split_rule"]}", and the table\'s is now "{rule}", so trained '
+            "rows may be in it; restore the columns, or pass --allow-leaks"
+        )
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -98,7 +98,7 @@ def _thresholds(bundle: Bundle) -> str:
         "An attribute whose score is below its threshold is `null`. Each threshold is the lowest at which the 95 %\n"
         f"Clopper-Pearson lower bound on the precision on `{source}` reaches the target precision plus the run's\n"
         "margin (by default .02 for articleType, whose precision `val` overestimates). articleType has to reach its\n"
-        "target on customer photos too. The last columns are the share answered there, its precision, and the bound.\n\n"
+        "target on customer photos too. The last columns are the share answered there, its precision and the bound.\n\n"
         + "\n\n".join([table(THRESHOLD_TITLES, rows), *silent])
     )
 

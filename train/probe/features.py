@@ -45,7 +45,7 @@ def extract(bundle: Bundle, pixels: Pixels, copies: int) -> Features:
     for copy in range(copies):
         parts: list[list[torch.Tensor]] = [[] for _ in pooled]
         firsts = range(0, len(pixels), BATCH)
-        for first in tqdm(firsts, desc=f"features, copy {copy + 1} of {copies}", leave=False, mininterval=2):
+        for first in tqdm(firsts, desc=f"features, copy {copy + 1} of {copies}", leave=False, disable=len(firsts) < 4):
             batch = make_copy(torch.from_numpy(np.array(pixels[first : first + BATCH])), copy, random)
             found, logits = _of_batch(network, to_input(batch, bundle.mean, bundle.std))
             for part, each in zip(parts, found, strict=True):

@@ -1,0 +1,1 @@
+"""Checks of a table before training, and comparison of bundles after it."""
