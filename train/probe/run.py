@@ -33,6 +33,7 @@ from train.heads.calibration import choose_thresholds
 from train.heads.threshold_check import describe_thresholds, to_json
 from train.probe.cross_validation import TRAINED_ONLY, Folds, Probe, fit_probe, make_folds
 from train.probe.features import Features, extract
+from train.probe.fine_tuning import fine_tune
 from train.probe.twins import find_twins, join_groups, thumbnails
 
 SMALL_VALIDATION = 400
@@ -91,10 +92,11 @@ def train_heads(
     record = training_record(options, start, items, ["train", "val"] if is_crossed else ["train"], _source(folds))
     bundle = _assemble(start, probe, features, taxonomy, identity, record)
     bundle, scores = _calibrate(bundle, probe, features, split, rows.groups, options)
-    held = [item for item, is_held in zip(rows.items, probe.held, strict=True) if is_held]
-    report, _ = report_rows(bundle, held, scores)
-    about = {"bundle": bundle.name, "version": bundle.version, "data": options.data.resolve().stem}
-    crossed = [{**about, "split": CROSS_VALIDATION, "kind": "catalogue", **report}] if is_crossed else []
+    if not is_crossed:
+        clock.say("fine-tuning")
+        minutes = options.max_minutes - clock.minutes if options.max_minutes else None
+        bundle = fine_tune(bundle, options, minutes, cache)
+    crossed = [_crossed_report(bundle, options, rows, probe, scores)] if is_crossed else []
     pictures = min(MAX_PICTURES, max(MIN_PICTURES, len(rows.items) // 8))
     splits = ("test",) if is_crossed else ("val", "test")
     reports = measure_and_save(bundle, options, pictures, folder, origin, splits=splits, others=crossed)
@@ -102,11 +104,23 @@ def train_heads(
     return reports
 
 
+def _crossed_report(bundle: Bundle, options: Options, rows: Rows, probe: Probe, scores: SplitScores) -> dict[str, Any]:
+    """The report on the held-out scores of all rows; the bundle's own scores would be those of trained rows."""
+    held = [item for item, is_held in zip(rows.items, probe.held, strict=True) if is_held]
+    about = {"bundle": bundle.name, "version": bundle.version, "data": options.data.resolve().stem}
+    return {**about, "split": CROSS_VALIDATION, "kind": "catalogue", **report_rows(bundle, held, scores)[0]}
+
+
 class Progress:
     """Prints what was done, with the seconds since the start."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
+
+    @property
+    def minutes(self) -> float:
+        """Minutes since the start."""
+        return (time.monotonic() - self._began) / 60
 
     def say(self, text: str) -> None:
         print(f"[{time.monotonic() - self._began:6.1f} s] {text}", flush=True)
