@@ -23,12 +23,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from model.captions.caption_parts import CaptionerParts
-from model.nets.network import PHOTO_HEAD, AttributeNetwork
+from model.nets.network import PHOTO_HEAD, PHOTO_PREFIX, AttributeNetwork
 from model.taxonomy import Taxonomy
 
-FORMAT = 3
-READABLE = (1, 2, FORMAT)
-"""Format 1 lacks softness and the in_domain head, format 2 the companion."""
+FORMAT = 4
+READABLE = (1, 2, 3, FORMAT)
+"""Format 1 lacks softness and the in_domain head, format 2 the companion, format 3 heads for photos."""
 
 WEIGHTS, CONFIG, TAXONOMY, CARD = "weights.safetensors", "bundle.json", "taxonomy.json", "MODEL_CARD.md"
 CAPTIONER = ("captioner.safetensors", "captioner.json", "tokenizer.json")
@@ -106,12 +106,14 @@ class Bundle:
         outputs = {name: len(values) for name, values in self.taxonomy.attributes.items()}
         try:
             inputs = self.weights["domain.centre"].numel() if "domain.centre" in self.weights else 0
+            ends = [name.removeprefix(PHOTO_PREFIX) for name in self.weights if name.startswith(PHOTO_PREFIX)]
             network = AttributeNetwork(
                 self.architecture,
                 outputs | {PHOTO_HEAD: 1},
                 domain_inputs=inputs,
                 companion=self.companion.architecture if self.companion else "",
                 companion_share=self.companion.share if self.companion else 0.0,
+                photo_heads=sorted({end.rpartition(".")[0] for end in ends}),
             )
             network.load_state_dict(self.weights)
         except RuntimeError as error:
