@@ -114,7 +114,7 @@ class Predictor:
 def make_captioner(bundle: Bundle, device: torch.device, budget_ms: float = CAPTION_BUDGET_MS) -> Captioner:
     """The bundle's captioner; one that writes structured text if the bundle has none or `budget_ms` is 0."""
     if bundle.captioner is None or budget_ms <= 0:
-        return StructuredCaptioner(bundle.taxonomy.levels)
+        return StructuredCaptioner(bundle.taxonomy)
     # Imported here because transformers takes seconds to import, and most processes do not need it.
     from model.captions.writer import DecoderCaptioner
 

@@ -1,6 +1,7 @@
 """The interface of captioners, which write the productDisplayName, and one that composes it from answered attributes.
 
-Structured names use answered attributes only, so they never contradict the metadata and never invent a brand.
+Structured names use answered attributes, so they never contradict the metadata and never invent a brand. Only the
+article may be a guess: the best one within the answered category.
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ from typing import Protocol
 import torch
 
 from model.answer import Embedding, Prediction
-from model.taxonomy import TREE_LEVELS
+from model.taxonomy import Taxonomy
 
 
 @dataclass(frozen=True)
 class Caption:
     """A display name and the captioner that wrote it ("decoder" or "structured").
 
-    `text` is None if no category is answered. `embedding` is the image's, if the captioner computes one. `is_degraded`
-    is True if the text replaces that of a captioner that failed or ran out of time.
+    `text` is None if no category is answered, or if a name would say nothing but the article. `embedding` is the
+    image's, if the captioner computes one. `is_degraded` is True if the text replaces that of a captioner that failed
+    or ran out of time.
     """
 
     text: str | None
@@ -38,16 +40,15 @@ class Captioner(Protocol):
 
 
 class StructuredCaptioner:
-    """Composes gender, colour, usage and the deepest answered category: "Men Navy Blue Casual Shirt"."""
+    """Composes gender, colour and article: "Men Navy Blue Shirt"."""
 
     source = "structured"
 
-    def __init__(self, levels: Sequence[str] = TREE_LEVELS) -> None:
-        """`levels` are the levels of the taxonomy's tree, deepest first."""
-        self._levels = levels
+    def __init__(self, taxonomy: Taxonomy) -> None:
+        self._taxonomy = taxonomy
 
     def caption(self, predictions: Sequence[Mapping[str, Prediction]], features: torch.Tensor) -> list[Caption]:
-        return [Caption(name_from(prediction, self._levels), self.source) for prediction in predictions]
+        return [Caption(name_from(prediction, self._taxonomy), self.source) for prediction in predictions]
 
 
 PAIRS = frozenset(
@@ -80,16 +81,70 @@ IRREGULAR = {
 """Values whose form in names does not follow the rules of `singular`."""
 
 
-def name_from(predictions: Mapping[str, Prediction], levels: Sequence[str] = TREE_LEVELS) -> str | None:
-    """A name from the answered values, or None if none of the tree's `levels` is answered."""
-    answers = {name: prediction.value for name, prediction in predictions.items() if prediction.value is not None}
-    category = next((answers[level] for level in levels if level in answers), None)
-    if category is None:
+def name_from(predictions: Mapping[str, Prediction], taxonomy: Taxonomy) -> str | None:
+    """A name from the answered values and the likely article; None if there is no such article or nothing to add.
+
+    The usage is named only if neither gender nor colour is answered: catalogues seldom print it.
+    """
+    article = likely_article(predictions, taxonomy)
+    if article is None:
         return None
-    noun = singular(category)
-    colour = answers.get("baseColour")
-    parts = [answers.get("gender"), IRREGULAR.get(colour or "", colour), answers.get("usage")]
-    return " ".join([part for part in parts if part and part not in noun.split()] + [noun])
+    noun = singular(article)
+    said = _said(article)
+    answers = answers_beside(article, {name: row.value for name, row in predictions.items()}, taxonomy)
+    gender, usage, colour = (_value_text(answers.get(name) or "", said) for name in ("gender", "usage", "baseColour"))
+    parts = [part for part in (gender, colour) if part] or [usage if _is_apart(usage, article, taxonomy) else ""]
+    return " ".join([*parts, noun]) if parts[0] else None
+
+
+def likely_article(predictions: Mapping[str, Prediction], taxonomy: Taxonomy) -> str | None:
+    """The answered article type; else the best guess within the deepest answered category. None without either.
+
+    A category is no name that a shop prints ("Women Printed Topwear"). The guess agrees with the other answers.
+    """
+    if taxonomy.leaf is None or taxonomy.leaf not in predictions:
+        return None
+    best = predictions[taxonomy.leaf]
+    if best.value is not None:
+        return best.value
+    answers = {name: row.value for name, row in predictions.items()}
+    level = next((level for level in taxonomy.levels if answers.get(level) is not None), None)
+    if level is None:
+        return None
+    within = [other.value for other in best.alternatives if taxonomy.ancestor(other.value, level) == answers[level]]
+    return next((value for value in within if answers_beside(value, answers, taxonomy) == answers), None)
+
+
+def answers_beside(article: str, answers: Mapping[str, str | None], taxonomy: Taxonomy) -> dict[str, str | None]:
+    """The answers without those that the article's own words contradict: Formal beside "Casual Shoes"."""
+    said = _said(article)
+    kept = dict(answers)
+    for name in taxonomy.attributes:
+        answer = kept.get(name)
+        if name == taxonomy.leaf or answer is None:
+            continue
+        implied = {value for value in taxonomy.values[name] if set(value.lower().split()) <= said}
+        if implied and not any(set(value.lower().split()) <= set(answer.lower().split()) for value in implied):
+            kept[name] = None
+    return kept
+
+
+def _said(article: str) -> set[str]:
+    """The words of an article, also without a final s: "Mens Grooming Kit" says Men."""
+    words = {word.lower() for word in singular(article).split()}
+    return words | {word.removesuffix("s") for word in words}
+
+
+def _is_apart(usage: str, article: str, taxonomy: Taxonomy) -> bool:
+    """Whether usage and article do not read as another article: Casual before "Shoe Accessory" does."""
+    text = f"{usage} {singular(article)}".lower()
+    others = [value for value in taxonomy.values[taxonomy.levels[0]] if value != article]
+    return not any(text.startswith(singular(value).lower().rstrip("s")) for value in others)
+
+
+def _value_text(value: str, said: set[str]) -> str:
+    """A value as it stands in names, without words that are said already: Smart before "Casual Shoes"."""
+    return " ".join(word for word in IRREGULAR.get(value, value).split() if word.lower() not in said)
 
 
 def singular(category: str) -> str:

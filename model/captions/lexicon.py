@@ -8,7 +8,7 @@ The rules are counted when a captioner is trained, and are part of its bundle.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -23,6 +23,32 @@ from model.captions.wording import (
 from model.taxonomy import Taxonomy
 
 UNANSWERED = -1
+ANY_COLOUR = "<colour>"
+"""Stands for all colours among a word's partners."""
+
+
+@dataclass(frozen=True)
+class WordUse:
+    """How the catalogue's names use a word: its partners directly before and after it, and its place.
+
+    None: the word needs no partner on that side. No partners: names do not use it without words that no image shows.
+    A word that `is_late` stands after the colour ("Black Dial Watch").
+    """
+
+    before: tuple[str, ...] | None = None
+    after: tuple[str, ...] | None = None
+    is_late: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        sides = {"before": self.before, "after": self.after}
+        return {side: list(words) for side, words in sides.items() if words is not None} | (
+            {"is_late": True} if self.is_late else {}
+        )
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> WordUse:
+        sides = {side: tuple(data[side]) for side in ("before", "after") if side in data}
+        return cls(**sides, is_late=bool(data.get("is_late", False)))
 
 
 @dataclass(frozen=True)
@@ -31,7 +57,8 @@ class Lexicon:
 
     `fits[attribute][word]` are the values that the word fits; without an entry it fits all. `needs[attribute]` are the
     words that may be used only if the attribute is answered. `nouns` are the words for articles, including CATEGORY.
-    `apart` are pairs of words that exclude each other ("striped" and "checked").
+    `apart` are pairs of words that exclude each other ("striped" and "checked"). `uses` are the words that need a
+    partner or follow the colour; bundles from before they were counted have none.
     """
 
     words: tuple[str, ...]
@@ -39,6 +66,7 @@ class Lexicon:
     needs: dict[str, frozenset[str]]
     nouns: frozenset[str]
     apart: tuple[tuple[str, str], ...] = ()
+    uses: Mapping[str, WordUse] = field(default_factory=dict)
 
     @cached_property
     def attributes(self) -> tuple[str, ...]:
@@ -65,6 +93,7 @@ class Lexicon:
             "needs": {name: sorted(words) for name, words in self.needs.items()},
             "nouns": sorted(self.nouns),
             "apart": [list(pair) for pair in self.apart],
+            "uses": {word: use.to_json() for word, use in sorted(self.uses.items())},
         }
 
     @classmethod
@@ -76,6 +105,7 @@ class Lexicon:
             needs={name: frozenset(words) for name, words in data["needs"].items()},
             nouns=frozenset(data["nouns"]),
             apart=tuple((first, second) for first, second in data["apart"]),
+            uses={word: WordUse.from_json(use) for word, use in data.get("uses", {}).items()},
         )
 
 
@@ -110,8 +140,9 @@ class WordMasks:
     """The lexicon's rules as boolean tensors over the `size` tokens of the vocabulary.
 
     `ids` maps words to tokens. Tokens that are not words of the lexicon (word pieces, control tokens) are never
-    allowed. `nouns` (tokens) marks nouns; `forbidden_after` and `excludes` (tokens x tokens) mark pairs of which the
-    second may not directly follow the first, or may not be in the same name.
+    allowed, nor are words that would be stranded anywhere (see `WordUse`). `nouns` (tokens) marks nouns;
+    `forbidden_after` and `excludes` (tokens x tokens) mark pairs of which the second may not directly follow the first,
+    or may not be in the same name.
     """
 
     def __init__(self, lexicon: Lexicon, taxonomy: Taxonomy, ids: Mapping[str, int], size: int) -> None:
@@ -119,7 +150,8 @@ class WordMasks:
             name: {value: at for at, value in enumerate(taxonomy.values[name])} for name in lexicon.attributes
         }
         self._size = size
-        known = [word for word in lexicon.words if word in ids]
+        hopeless = {word for word, use in lexicon.uses.items() if () in (use.before, use.after)}
+        known = [word for word in lexicon.words if word in ids and word not in hopeless]
         self._allowed = {name: self._table(lexicon, taxonomy, name, ids, known) for name in lexicon.attributes}
         self.nouns = _marked([ids[word] for word in lexicon.nouns if word in ids], size)
         self.category = ids[CATEGORY]

@@ -117,9 +117,9 @@ def join_phrases(words: Sequence[str], phrases: Mapping[tuple[str, ...], str]) -
     return joined
 
 
-def text_of(words: Sequence[str], category: str | None = None) -> str:
-    """A readable name: "Men Navy Blue T-shirt". `category` replaces CATEGORY."""
-    written = [category or "" if word == CATEGORY else word.replace("_", " ").title() for word in words]
+def text_of(words: Sequence[str]) -> str:
+    """A readable name: "Men Navy Blue T-shirt". CATEGORY is left out."""
+    written = ["" if word == CATEGORY else word.replace("_", " ").title() for word in words]
     text = " ".join(part for part in written if part)
     return text.replace("T-Shirt", "T-shirt").replace(" And ", " and ")
 

@@ -17,9 +17,10 @@ from model.captions.caption_parts import (
     PAD,
     CaptionerParts,
 )
-from model.captions.captioner import Caption, StructuredCaptioner, singular
+from model.captions.captioner import Caption, StructuredCaptioner, answers_beside, likely_article
 from model.captions.decoding import CaptionTimeout, greedy
 from model.captions.lexicon import WordMasks
+from model.captions.phrasing import Phrasing
 from model.captions.wording import phrases_of, text_of, words_of_name
 from model.taxonomy import TREE_LEVELS, Taxonomy
 
@@ -31,7 +32,8 @@ class DecoderCaptioner:
 
     def __init__(self, parts: CaptionerParts, taxonomy: Taxonomy, device: torch.device, budget_s: float) -> None:
         self.parts, self.taxonomy, self.device, self.budget_s = parts, taxonomy, device, budget_s
-        self._fallback = StructuredCaptioner()
+        self._fallback = StructuredCaptioner(taxonomy)
+        self._phrasing = Phrasing(parts.lexicon, taxonomy)
         self._tokenizer = Tokenizer.from_str(parts.tokenizer)
         self._ids = {word: at for word, at in self._tokenizer.get_vocab().items() if word in set(parts.lexicon.words)}
         self._words = {at: word for word, at in self._ids.items()}
@@ -40,22 +42,27 @@ class DecoderCaptioner:
         self.masks = WordMasks(parts.lexicon, taxonomy, self._ids, parts.sizes.vocabulary).to(device)
 
     def caption(self, predictions: Sequence[Mapping[str, Prediction]], features: torch.Tensor) -> list[Caption]:
-        """See `Captioner`. The text is None if no level of the tree is answered."""
+        """See `Captioner`. Structured text replaces names of nothing but the article."""
         deadline = time.monotonic() + self.budget_s
         structured = self._fallback.caption(predictions, features)
         try:
             visual = self.network.encode_image(features.float())
             embeddings = self.network.embed_image(visual).cpu().numpy().astype(np.float16)
-            answers = [{name: row.value for name, row in prediction.items()} for prediction in predictions]
-            names = self.write(visual, answers, deadline)
+            names = self.write(visual, [self.naming_answers(row) for row in predictions], deadline)
         except CaptionTimeout:
             return [Caption(caption.text, caption.source, is_degraded=True) for caption in structured]
         except RuntimeError:  # from torch, e.g. out of memory: the attributes are still valid
             return [Caption(caption.text, caption.source, is_degraded=True) for caption in structured]
         return [
-            Caption(caption.text and name, self.source if caption.text else caption.source, embedding)
+            Caption(name, self.source, embedding) if name else Caption(caption.text, caption.source, embedding)
             for caption, name, embedding in zip(structured, names, embeddings, strict=True)
         ]
+
+    def naming_answers(self, predictions: Mapping[str, Prediction]) -> dict[str, str | None]:
+        """The answers that a name follows: the likely article stands for an unanswered article type."""
+        answers = {name: row.value for name, row in predictions.items()}
+        article = likely_article(predictions, self.taxonomy)
+        return answers_beside(article, answers, self.taxonomy) | {TREE_LEVELS[0]: article} if article else answers
 
     def write(
         self,
@@ -65,16 +72,25 @@ class DecoderCaptioner:
         *,
         is_unconstrained: bool = False,
     ) -> list[str]:
-        """Writes names that agree with the answers. `is_unconstrained` forbids no word, for comparison."""
+        """Writes names that agree with the answers; "" where `text` leaves none.
+
+        `is_unconstrained` forbids no word and changes none, for comparison.
+        """
         places = self.masks.places(answers).to(self.device)
         rows = greedy(self.network, visual, places, None if is_unconstrained else self.masks, deadline)
+        if is_unconstrained:
+            return [text_of(self.words(row)) for row in rows]
         return [self.text(row, answer) for row, answer in zip(rows, answers, strict=True)]
 
     def text(self, tokens: Sequence[int], answers: Mapping[str, str | None]) -> str:
-        """Tokens as a readable name; the deepest answered category replaces CATEGORY."""
-        category = next((answers[level] for level in TREE_LEVELS if answers.get(level)), None)
-        words = [self._words.get(token, "") for token in tokens]
-        return text_of(words, singular(category) if category else None)
+        """Tokens as a name that a shop would print; "" without an article type, or if nothing but it is left."""
+        article = answers.get(TREE_LEVELS[0])
+        words = self._phrasing.phrase(self.words(tokens), article) if article else []
+        return text_of(words) if len(words) > 1 else ""
+
+    def words(self, tokens: Sequence[int]) -> list[str]:
+        """The words of the tokens; "" for tokens that are not words."""
+        return [self._words.get(token, "") for token in tokens]
 
     def embed_texts(self, texts: Sequence[str]) -> Embedding:
         """Text embeddings in the space of image embeddings, N x embedding, float16, for text-to-image search."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from model.answer import Prediction
 from model.bundle import Bundle, load_bundle
 from model.captions.decoding import beam
 from model.captions.wording import text_of
@@ -21,11 +22,14 @@ from train.evaluation.caption_evaluator import (
     MODES,
     Answers,
     CaptionReferences,
+    answers_of,
     caption_names,
     load_references,
+    predictions_by_mode,
     retrieval,
     score_names,
     structured_names,
+    unconstrained_names,
 )
 from train.evaluation.tables import format_number, table
 
@@ -50,10 +54,11 @@ def compare(
     _, cleaner = load_references(bundle, items, [])
     train, rows = (load_split(bundle, data, items, name, cleaner, cache) for name in ("train", split))
     references, _ = load_references(bundle, items, rows.items)
-    answers = {mode: answered for mode, (_, answered) in structured_names(bundle, rows.pixels).items()}
-    names = rival_names(bundle, captioner, train, rows)
+    predictions = predictions_by_mode(bundle, rows.pixels)
+    answers = {mode: answers_of(predictions[mode]) for mode in MODES}
+    names = rival_names(bundle, captioner, train, rows, predictions)
     for run, other in others.items():
-        names |= {f"{run}, {mode}": caption_names(other, rows.copies[0], answers[mode]) for mode in MODES}
+        names |= {f"{run}, {mode}": caption_names(other, rows.copies[0], predictions[mode]) for mode in MODES}
     report = {
         "rivals": score_rivals(references, names, answers),
         "retrieval": {
@@ -72,19 +77,22 @@ def decoder_captioner(bundle: Bundle) -> DecoderCaptioner:
 
 
 def rival_names(
-    bundle: Bundle, captioner: DecoderCaptioner, train: CaptionSplit, rows: CaptionSplit
+    bundle: Bundle,
+    captioner: DecoderCaptioner,
+    train: CaptionSplit,
+    rows: CaptionSplit,
+    predictions: Mapping[str, Sequence[Mapping[str, Prediction]]],
 ) -> dict[str, list[str]]:
     """The names that each rival gives to the rows of a split."""
     maps = rows.copies[0]
-    structured = structured_names(bundle, rows.pixels)
-    every, served = (structured[mode][1] for mode in MODES)
+    every, served = (predictions[mode] for mode in MODES)
     return {
         "captioner, all answered": caption_names(captioner, maps, every),
         "captioner, served": caption_names(captioner, maps, served),
-        "captioner unconstrained, all answered": caption_names(captioner, maps, every, is_unconstrained=True),
-        "captioner by beam of 4, all answered": beam_names(captioner, maps, every),
-        "structured text, all answered": structured["all_answered"][0],
-        "structured text, served": structured["served"][0],
+        "captioner unconstrained, all answered": unconstrained_names(captioner, maps, answers_of(every)),
+        "captioner by beam of 4, all answered": beam_names(captioner, maps, answers_of(every)),
+        "structured text, all answered": structured_names(bundle, every),
+        "structured text, served": structured_names(bundle, served),
         "nearest training picture's name": nearest_neighbour_names(bundle, train, rows),
     }
 

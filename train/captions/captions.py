@@ -37,6 +37,7 @@ from train.data.images import ImageStore, load_pixels
 from train.data.names import NameCleaner, learn_cleaner
 from train.evaluation.caption_card import with_captions
 from train.evaluation.caption_evaluator import evaluate_captions
+from train.evaluation.naming.word_uses import count_uses
 from train.evaluation.tables import table
 
 VOCABULARY = 2500
@@ -70,6 +71,7 @@ def write_captioner(
     unseen = load_split(bundle, data, items, "val", cleaner, cache)
     found = find_visible_words(train.named_features(bundle), unseen.named_features(bundle))
     lexicon = count_lexicon(train.items, train.names, bundle.taxonomy, [row.word for row in found if row.is_visible])
+    lexicon = dataclasses.replace(lexicon, uses=count_uses(train.items, bundle.taxonomy, lexicon, cleaner.brands))
     tokenizer = tokenizer_of(options.out, train.names, lexicon, is_resumed=is_resumed)
     sizes = CaptionSizes(
         vocabulary=tokenizer.get_vocab_size(),

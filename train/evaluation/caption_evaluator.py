@@ -20,21 +20,22 @@ from model.answer import Prediction
 from model.bundle import Bundle
 from model.captions.captioner import name_from
 from model.captions.lexicon import Agreement, Lexicon
-from model.captions.wording import words_of_name
+from model.captions.wording import CATEGORY, words_of_name
 from model.captions.writer import DecoderCaptioner
 from model.preprocessing import Pixels
 from model.scoring import predictions_from, scores_from
-from model.taxonomy import TREE_LEVELS
 from train.data.catalogue import Columns, Item, read_catalogue
 from train.data.feature_maps import Maps, compute_maps
 from train.data.images import ImageStore, load_pixels
 from train.data.names import NameCleaner, learn_cleaner, named_brands
 from train.evaluation.caption_scores import bleu4, cider, rouge_l
 from train.evaluation.inference import compute_logits
+from train.evaluation.naming.name_checker import NameRules, count_faults
+from train.evaluation.naming.word_uses import count_uses
 
 Answers = Mapping[str, str | None]
 MODES = ("all_answered", "served")
-RECALL_AT = 10
+RECALL_AT, ROWS_AT_ONCE = 10, 256
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class CaptionReferences:
     """The rows of a split with their reference names, and the vocabulary needed to score names against them.
 
     `cleaned` are the rows' names as lists of words; `trained` are the training rows' cleaned names; `brands` are brand
-    words, `brand_names` whole brand names; `phrases` maps multi-word values to single words.
+    words, `brand_names` whole brand names; `phrases` maps multi-word values to single words. `rules` are learnt from
+    the training rows' names.
     """
 
     bundle: Bundle
@@ -53,6 +55,7 @@ class CaptionReferences:
     brand_names: Sequence[str]
     phrases: Mapping[tuple[str, ...], str]
     lexicon: Lexicon | None
+    rules: NameRules | None = None
 
 
 def evaluate_captions(
@@ -82,47 +85,60 @@ def load_references(
     trained = frozenset(" ".join(split_phrases(cleaner.clean(item))) for item in training)
     lexicon = bundle.captioner.lexicon if bundle.captioner else None
     cleaned = [cleaner.clean(item) for item in chosen]
-    return CaptionReferences(bundle, chosen, cleaned, trained, cleaner.brands, names, cleaner.phrases, lexicon), cleaner
+    rules = None
+    if lexicon:
+        uses = count_uses(training, bundle.taxonomy, lexicon, cleaner.brands)
+        rules = NameRules(bundle.taxonomy, uses, lexicon.nouns - {CATEGORY})
+    references = CaptionReferences(
+        bundle, chosen, cleaned, trained, cleaner.brands, names, cleaner.phrases, lexicon, rules
+    )
+    return references, cleaner
 
 
 def caption_figures(references: CaptionReferences, pixels: Pixels, maps: Maps) -> dict[str, Any]:
     """Metrics of the captioner, with those of structured text as a baseline; without a captioner, the latter alone."""
-    written = structured_names(references.bundle, pixels)
+    found = predictions_by_mode(references.bundle, pixels)
+    answers = {mode: answers_of(rows) for mode, rows in found.items()}
+    structured = {
+        mode: score_names(references, structured_names(references.bundle, rows), answers[mode])
+        for mode, rows in found.items()
+    }
     if references.bundle.captioner is None:
-        captions = {mode: score_names(references, *written[mode]) for mode in MODES}
-        return {"source": "structured", **captions["all_answered"], "served": captions["served"]}
+        return {"source": "structured", **structured["all_answered"], "served": structured["served"]}
     captioner = DecoderCaptioner(references.bundle.captioner, references.bundle.taxonomy, torch.device("cpu"), 60.0)
     own = {
-        mode: score_names(references, caption_names(captioner, maps, written[mode][1]), written[mode][1])
-        for mode in MODES
+        mode: score_names(references, caption_names(captioner, maps, rows), answers[mode])
+        for mode, rows in found.items()
     }
-    free = caption_names(captioner, maps, written["all_answered"][1], is_unconstrained=True)
+    free = unconstrained_names(captioner, maps, answers["all_answered"])
     return {
         "source": captioner.source,
         **own["all_answered"],
         "served": own["served"],
-        "structured": {mode: score_names(references, *written[mode]) for mode in MODES},
-        "contradictions_unconstrained": score_names(references, free, written["all_answered"][1])["contradictions"],
+        "structured": structured,
+        "contradictions_unconstrained": score_names(references, free, answers["all_answered"])["contradictions"],
         "catalogue_distinct": len({" ".join(words) for words in references.cleaned}) / len(references.cleaned),
-        "retrieval": retrieval(references, captioner, maps, written["all_answered"][1]),
+        "retrieval": retrieval(references, captioner, maps, answers["all_answered"]),
     }
 
 
-def structured_names(bundle: Bundle, pixels: Pixels) -> dict[str, tuple[list[str], list[Answers]]]:
-    """Per mode, the structured texts and the answers they were made from."""
+def predictions_by_mode(bundle: Bundle, pixels: Pixels) -> dict[str, list[dict[str, Prediction]]]:
+    """The predictions for all images in each of MODES."""
     logits = compute_logits(bundle.network(), pixels, bundle.mean, bundle.std)
     tensors = {name: torch.from_numpy(rows) for name, rows in logits.items()}
     scores = scores_from(tensors, bundle.taxonomy, bundle.calibration, bundle.photo_factor)
     found = predictions_from(scores, bundle.taxonomy, bundle.calibration)
     every = [{name: with_best_guess(row) for name, row in prediction.items()} for prediction in found]
-    modes = {"all_answered": every, "served": found}
-    return {
-        mode: (
-            [name_from(prediction) or "" for prediction in predictions],
-            [{name: row.value for name, row in prediction.items()} for prediction in predictions],
-        )
-        for mode, predictions in modes.items()
-    }
+    return {"all_answered": every, "served": found}
+
+
+def answers_of(predictions: Sequence[Mapping[str, Prediction]]) -> list[Answers]:
+    return [{name: row.value for name, row in prediction.items()} for prediction in predictions]
+
+
+def structured_names(bundle: Bundle, predictions: Sequence[Mapping[str, Prediction]]) -> list[str]:
+    """Structured texts; empty for a row without one."""
+    return [name_from(prediction, bundle.taxonomy) or "" for prediction in predictions]
 
 
 def with_best_guess(prediction: Prediction) -> Prediction:
@@ -132,30 +148,40 @@ def with_best_guess(prediction: Prediction) -> Prediction:
 
 
 def caption_names(
-    captioner: DecoderCaptioner, maps: Maps, answers: Sequence[Answers], *, is_unconstrained: bool = False
+    captioner: DecoderCaptioner, maps: Maps, predictions: Sequence[Mapping[str, Prediction]]
 ) -> list[str]:
-    """The captioner's names for these answers; empty for a row in which no category is answered."""
+    """The names that the captioner serves for these predictions; empty for a row without one."""
     names: list[str] = []
-    for at in range(0, len(maps), 256):
+    for at in range(0, len(maps), ROWS_AT_ONCE):
         with torch.inference_mode():
-            visual = captioner.network.encode_image(torch.from_numpy(np.array(maps[at : at + 256])).float())
-        names += captioner.write(visual, answers[at : at + 256], is_unconstrained=is_unconstrained)
-    has_category = [any(row.get(level) for level in TREE_LEVELS) for row in answers]
-    return [name if is_named else "" for name, is_named in zip(names, has_category, strict=True)]
+            features = torch.from_numpy(np.array(maps[at : at + ROWS_AT_ONCE]))
+            names += [row.text or "" for row in captioner.caption(predictions[at : at + ROWS_AT_ONCE], features)]
+    return names
 
 
-def score_names(references: CaptionReferences, names: Sequence[str], answers: Sequence[Answers]) -> dict[str, float]:
+def unconstrained_names(captioner: DecoderCaptioner, maps: Maps, answers: Sequence[Answers]) -> list[str]:
+    """The names that the captioner's network would write if no word were forbidden, dropped or moved."""
+    names: list[str] = []
+    for at in range(0, len(maps), ROWS_AT_ONCE):
+        with torch.inference_mode():
+            visual = captioner.network.encode_image(torch.from_numpy(np.array(maps[at : at + ROWS_AT_ONCE])).float())
+        names += captioner.write(visual, answers[at : at + ROWS_AT_ONCE], is_unconstrained=True)
+    return names
+
+
+def score_names(references: CaptionReferences, names: Sequence[str], answers: Sequence[Answers]) -> dict[str, Any]:
     """Metrics of the names, which were written for these `answers`.
 
     `rouge_l`, `bleu4` and `cider` compare with the cleaned names, those with `_raw` with the catalogue's raw names.
     `distinct` is the share of different names, `novel` the share that no training row has, `words` the mean length,
-    `brand_words` the share with a brand in it, `contradictions` the share that contradicts an answer.
+    `brand_words` the share with a brand in it, `contradictions` the share that contradicts an answer. `faults` are the
+    shares of names with each fault of `train.evaluation.naming.name_checker`.
     """
     texts = [split_phrases(words_of_name(name)) for name in names]
     cleaned = [split_phrases(words) for words in references.cleaned]
     raw = [words_of_name(item.name) for item in references.items]
     joined = [" ".join(text) for text in texts]
-    figures = {
+    figures: dict[str, Any] = {
         "rouge_l": rouge_l(texts, cleaned),
         "bleu4": bleu4(texts, cleaned),
         "cider": cider(texts, cleaned),
@@ -172,6 +198,8 @@ def score_names(references: CaptionReferences, names: Sequence[str], answers: Se
         agreement = Agreement(references.lexicon, references.bundle.taxonomy)
         against = [agreement.contradictions(name, row) for name, row in rows]
         figures["contradictions"] = float(np.mean([bool(found) for found in against]))
+    if references.rules:
+        figures["faults"] = count_faults(names, answers, references.rules)
     return figures
 
 

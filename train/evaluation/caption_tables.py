@@ -21,8 +21,20 @@ COLUMNS = {
 }
 
 
+FAULTS = {
+    "stranded": "stranded word",
+    "repeated": "repeated word",
+    "category": "category as name",
+    "order": "word order",
+    "kids": "kids' word",
+    "one_word": "article alone",
+    "other_article": "other category's article",
+    "unnamed": "no name",
+}
+
+
 def format_captions(captions: dict[str, Any]) -> str:
-    """One table row per source and mode, and a line on retrieval if the bundle has a captioner."""
+    """One table row per source and mode, another for the names' faults, and a line on retrieval if there is any."""
     rows = {f"{captions['source']}, all answered": captions, f"{captions['source']}, served": captions["served"]}
     if "structured" in captions:
         rows |= {
@@ -31,6 +43,10 @@ def format_captions(captions: dict[str, Any]) -> str:
         }
     lines = [(name, *[format_number(row.get(key)) for key in COLUMNS]) for name, row in rows.items()]
     text = table(("captions", *COLUMNS.values()), lines)
+    faults = {name: row["faults"] for name, row in rows.items() if "faults" in row}
+    if faults:
+        shares = [(name, *[format_number(row.get(key)) for key in FAULTS]) for name, row in faults.items()]
+        text = "\n\n".join([text, table(("share of names with", *FAULTS.values()), shares)])
     if "retrieval" not in captions:
         return text
     found = captions["retrieval"]

@@ -6,6 +6,7 @@ import pytest
 
 from model.answer import Alternative, Prediction
 from model.captions.captioner import name_from, singular
+from model.taxonomy import Taxonomy
 
 
 def sure(**values: str) -> dict[str, Prediction]:
@@ -17,28 +18,83 @@ def unsure(**values: str) -> dict[str, Prediction]:
 
 
 SHIRT = {"articleType": "Shirts", "subCategory": "Topwear", "masterCategory": "Apparel"}
+TAXONOMY = Taxonomy(
+    "1",
+    {
+        "gender": ("Boys", "Men", "Women"),
+        "baseColour": ("Black", "Navy Blue"),
+        "usage": ("Casual", "Formal", "Smart Casual", "Sports"),
+        "articleType": ("Shirts", "Tops", "Mens Grooming Kit", "Casual Shoes", "Sports Shoes", "Shoe Accessories"),
+    },
+    parents={
+        "articleType": {
+            "Shirts": "Topwear",
+            "Tops": "Topwear",
+            "Mens Grooming Kit": "Skin Care",
+            "Casual Shoes": "Shoes",
+            "Sports Shoes": "Shoes",
+            "Shoe Accessories": "Accessories",
+        },
+        "subCategory": {
+            "Topwear": "Apparel",
+            "Skin Care": "Personal Care",
+            "Shoes": "Footwear",
+            "Accessories": "Accessories",
+        },
+    },
+)
 
 
-def test_all_attributes_answered() -> None:
+def guessed(*articles: str) -> dict[str, Prediction]:
+    """An unanswered article type with these guesses, best first."""
+    ranked = tuple(Alternative(value, 0.4 - at / 10) for at, value in enumerate(articles))
+    return {"articleType": Prediction(None, 0.4, 0.5, ranked)}
+
+
+def test_gender_colour_and_article_are_named() -> None:
     predictions = sure(gender="Men", baseColour="Navy Blue", usage="Casual", season="Fall", **SHIRT)
-    assert name_from(predictions) == "Men Navy Blue Casual Shirt"
+    assert name_from(predictions, TAXONOMY) == "Men Navy Blue Shirt"
+
+
+def test_the_usage_is_named_if_the_article_would_stand_alone() -> None:
+    assert name_from(sure(usage="Formal", **SHIRT), TAXONOMY) == "Formal Shirt"
+    assert name_from(sure(**SHIRT), TAXONOMY) is None
 
 
 def test_unanswered_values_are_left_out() -> None:
-    assert name_from(sure(gender="Men", **SHIRT) | unsure(baseColour="Navy Blue", usage="Casual")) == "Men Shirt"
+    predictions = sure(gender="Men", **SHIRT) | unsure(baseColour="Navy Blue", usage="Casual")
+    assert name_from(predictions, TAXONOMY) == "Men Shirt"
 
 
-def test_the_deepest_answered_category_is_named() -> None:
-    predictions = sure(baseColour="Black", subCategory="Topwear", masterCategory="Apparel")
-    assert name_from(predictions | unsure(articleType="Shirts")) == "Black Topwear"
+@pytest.mark.parametrize(
+    ("answers", "guesses", "name"),
+    [
+        ({"subCategory": "Topwear", "masterCategory": "Apparel"}, ["Tops", "Shirts"], "Black Top"),
+        ({"masterCategory": "Apparel"}, ["Shirts"], "Black Shirt"),
+        ({"subCategory": "Topwear", "masterCategory": "Apparel"}, ["Casual Shoes", "Shirts"], "Black Shirt"),
+        ({"subCategory": "Topwear", "masterCategory": "Apparel"}, ["Casual Shoes"], None),
+        ({"usage": "Sports", "masterCategory": "Footwear"}, ["Casual Shoes", "Sports Shoes"], "Black Sports Shoes"),
+        ({"gender": "Women", "masterCategory": "Personal Care"}, ["Mens Grooming Kit"], None),
+        ({}, ["Shirts"], None),
+    ],
+)
+def test_the_best_guess_within_the_answers_stands_for_an_unanswered_article(
+    answers: dict[str, str], guesses: list[str], name: str | None
+) -> None:
+    assert name_from(sure(baseColour="Black", **answers) | guessed(*guesses), TAXONOMY) == name
 
 
-def test_without_a_category_there_is_no_name() -> None:
-    assert name_from(sure(gender="Men", baseColour="Black") | unsure(**SHIRT)) is None
-
-
-def test_no_word_is_repeated() -> None:
-    assert name_from(sure(usage="Casual", articleType="Casual Shoes")) == "Casual Shoes"
+@pytest.mark.parametrize(
+    ("usage", "article", "name"),
+    [
+        ("Casual", "Casual Shoes", None),
+        ("Smart Casual", "Casual Shoes", "Smart Casual Shoes"),
+        ("Formal", "Casual Shoes", None),
+        ("Casual", "Shoe Accessories", None),
+    ],
+)
+def test_no_word_is_repeated_and_no_other_article_read(usage: str, article: str, name: str | None) -> None:
+    assert name_from(sure(usage=usage, articleType=article), TAXONOMY) == name
 
 
 @pytest.mark.parametrize(

@@ -40,5 +40,5 @@ def test_a_value_word_survives_writing_and_reading(value: str) -> None:
 
 def test_a_name_reads_well() -> None:
     assert text_of(["men", "navy_blue", "printed", "t-shirt"]) == "Men Navy Blue Printed T-shirt"
-    assert text_of(["women", CATEGORY], "Topwear") == "Women Topwear"
+    assert text_of(["women", CATEGORY, "top"]) == "Women Top"
     assert text_of(["tie_and_cufflinks"]) == "Tie and Cufflinks"

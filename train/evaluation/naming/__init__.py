@@ -1,0 +1,1 @@
+"""Checks of display names: how the catalogue uses words, and which names a shop would not print."""
