@@ -1,7 +1,7 @@
 """Faults that keep a name from being printed by a shop, found in the text alone.
 
-The uses of words are counted anew in the catalogue's training names, so a bundle with old or no counts is noticed. The
-way of counting is the captioner's own: zero stranded words mean that it keeps this rule, not that every name reads well.
+The uses of words are counted anew in the catalogue's training names, so a bundle with old or no counts is noticed. They
+are counted the captioner's way: zero stranded words mean that it keeps this rule, not that every name reads well.
 A name that is None has no faults.
 """
 
