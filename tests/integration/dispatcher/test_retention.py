@@ -44,7 +44,7 @@ def test_a_jobs_own_address_goes_when_nothing_is_on_its_way_to_it(settings: Sett
 
 
 def test_an_address_in_use_is_not_purged_under_a_job_that_ends(settings: Settings, sessions: Sessions) -> None:
-    """A job that ends has taken the row for its delivery: the purger leaves it alone."""
+    """A job that ends has taken the row for its delivery: deleting expired jobs leaves it alone."""
     ended_job(sessions, webhook_url="https://shop.example/once")
     advance(sessions, days=settings.webhooks.keep_days + 1)
     purge_events(sessions, settings.webhooks)

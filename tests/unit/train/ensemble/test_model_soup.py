@@ -33,7 +33,7 @@ def test_a_bundle_that_makes_the_mean_worse_is_left_out(smoke_run: Path) -> None
     assert all(torch.equal(found.weights[name], tensor) for name, tensor in trained.weights.items())
 
 
-def test_bundles_that_miss_on_either_side_are_both_stirred_in(smoke_run: Path) -> None:
+def test_bundles_that_miss_on_either_side_are_both_averaged_in(smoke_run: Path) -> None:
     trained = load_bundle(smoke_run / "bundle")
     val, _ = validation_splits(trained, load_options(smoke_run), None)
     rng = torch.Generator().manual_seed(0)
