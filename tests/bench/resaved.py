@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import zipfile
 from collections.abc import Callable, Iterator
@@ -122,24 +123,41 @@ def _cmyk(*, has_profile: bool) -> Callable[[Pixels], bytes]:
 
 
 def _separated(pixels: Pixels) -> Image.Image:
-    """Returns inks that print the picture: the nearest of a grid of inks, in the profile that is used for reading."""
-    inks, colors = _grid()
-    small, inverse = np.unique(pixels.reshape(-1, 3) >> 3, axis=0, return_inverse=True)
-    nearest = np.empty(len(small), np.int64)
-    for start in range(0, len(small), 256):
-        wanted = (small[start : start + 256].astype(np.float32) * 8 + 4)[:, None]
-        nearest[start : start + 256] = np.square(colors[None] - wanted).sum(axis=2).argmin(axis=1)
-    return Image.fromarray(inks[nearest[inverse.ravel()]].reshape(*pixels.shape[:2], 4), "CMYK")
+    """Returns inks that print the picture, in the profile that is used for reading: the nearest of a grid, refined."""
+    colors, inverse = np.unique(pixels.reshape(-1, 3), axis=0, return_inverse=True)
+    grid, printed = _grid()
+    lengths = np.square(printed).sum(axis=1)
+    parts = np.array_split(colors.astype(np.float32), len(colors) // 256 + 1)
+    nearest = np.concatenate([(lengths - 2 * part @ printed.T).argmin(axis=1) for part in parts])
+    refined = _refined(grid[nearest], colors)
+    return Image.fromarray(refined[inverse.ravel()].reshape(*pixels.shape[:2], 4), "CMYK")
 
 
+def _refined(inks: Pixels, colors: Pixels) -> Pixels:
+    """Returns the best inks among small changes of cyan, magenta and yellow, N x 4."""
+    steps = np.array([-8, -4, -2, 0, 2, 4, 8])
+    changes = np.stack([*np.meshgrid(steps, steps, steps), np.zeros((7, 7, 7), int)], axis=-1).reshape(-1, 4)
+    best = []
+    for part, wanted in zip(np.array_split(inks, 16), np.array_split(colors, 16), strict=True):
+        tried = np.clip(part[:, None].astype(int) + changes, 0, 255).astype(np.uint8)
+        distances = np.square(_printed(tried) - wanted[:, None]).sum(axis=2)
+        best.append(tried[np.arange(len(part)), distances.argmin(axis=1)])
+    return np.concatenate(best)
+
+
+@functools.cache
 def _grid() -> tuple[Pixels, npt.NDArray[np.float32]]:
     steps = np.linspace(0, 255, 16).astype(np.uint8)
-    blacks = np.array([0, 90, 170, 255], np.uint8)
+    blacks = np.array([0, 60, 120, 180, 255], np.uint8)
     inks = np.stack(np.meshgrid(steps, steps, steps, blacks, indexing="ij"), axis=-1).reshape(1, -1, 4)
+    return inks[0], _printed(inks)[0]
+
+
+def _printed(inks: Pixels) -> npt.NDArray[np.float32]:
+    """Returns the colours of inks, height x width x 3."""
     source = ImageCms.ImageCmsProfile(io.BytesIO(convert._DEFAULT_CMYK.read_bytes()))
     transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), "CMYK", "RGB")
-    printed = ImageCms.applyTransform(Image.fromarray(inks, "CMYK"), transform)
-    return inks[0], np.asarray(printed, np.float32)[0]
+    return np.asarray(ImageCms.applyTransform(Image.fromarray(inks, "CMYK"), transform), np.float32)
 
 
 def _avif(name: str, primaries: int, transfer: int) -> Callable[[Pixels], bytes]:

@@ -37,7 +37,7 @@ from train.heads.threshold_check import describe_thresholds, to_json
 MIN_ANNOTATED = 50
 """Fewer labelled photos than this say nothing about an attribute's precision."""
 
-OWN_FACTORS = np.geomspace(0.7, 10.0, 60)
+OWN_FACTORS = np.geomspace(0.3, 10.0, 80)
 """Candidates for an attribute's own photo factor."""
 
 
@@ -60,11 +60,11 @@ def calibrate(bundle: Bundle, val: CatalogueSplit, photos: PhotoSplit | None, op
     calibration = choose_thresholds(heads, val, scores, groups, taxonomy, options)
     if photos and photo_logits:
         factor = safe_photo_factor(factor, calibration, photos, photo_logits, taxonomy)
-        calibration |= _own_photo_factors(calibration, photos, photo_logits, taxonomy, factor)
         scores = tree_scores(logits, taxonomy, calibration, factor)
     checked = describe_thresholds(calibration, val.targets, scores, groups)
     training = bundle.training | {"thresholds": to_json(checked)}
-    return replace(bundle, calibration=calibration, photo_factor=factor, training=training)
+    calibrated = replace(bundle, calibration=calibration, photo_factor=factor, training=training)
+    return with_own_photo_factors(calibrated, photos) if photos else calibrated
 
 
 def choose_thresholds(
@@ -111,30 +111,33 @@ def safe_photo_factor(
     return next(safe, max(factors, key=bound))
 
 
-def _own_photo_factors(
-    calibration: Mapping[str, Calibration], photos: PhotoSplit, logits: Logits, taxonomy: Taxonomy, shared: float
-) -> dict[str, Calibration]:
-    """Calibrations with a photo factor of their own, for attributes of which photos were labelled by eye.
+def with_own_photo_factors(bundle: Bundle, photos: PhotoSplit) -> Bundle:
+    """The calibrated bundle with a photo factor per attribute of which `photos` have labels given by eye.
 
     It is the smallest factor at which the answers keep their precision on these photos. If there is none, the highest,
     which leaves nearly all photos unanswered.
     """
-    senders = cluster_numbers([photo.sender for photo in photos.photos])
-    found = {}
-    for name, fitting in photos.annotated.items():
-        rows = fitting.any(axis=1)
-        if rows.sum() < MIN_ANNOTATED:
-            continue
+    labelled = {name: rows for name, rows in photos.annotated.items() if rows.any(axis=1).sum() >= MIN_ANNOTATED}
+    if not labelled:
+        return bundle
+    logits = compute_logits(bundle.network(), photos.pixels, bundle.mean, bundle.std)
+    found = {name: _own_photo_factor(bundle, name, fitting, photos, logits) for name, fitting in labelled.items()}
+    calibration = {name: replace(bundle.calibration[name], photo_factor=factor) for name, factor in found.items()}
+    return replace(bundle, calibration=bundle.calibration | calibration)
 
-        def bound(factor: float, name: str = name, fitting: BoolArray = fitting, rows: BoolArray = rows) -> float:
-            tried = {**calibration, name: replace(calibration[name], photo_factor=factor)}
-            scores = tree_scores(logits, taxonomy, tried, shared)[name][rows]
-            correct = fitting[rows][np.arange(len(scores)), scores.argmax(axis=1)]
-            return _lower_bound_above(correct, scores.max(axis=1), senders[rows], calibration[name].threshold)
 
-        safe = (float(factor) for factor in OWN_FACTORS if bound(float(factor)) >= calibration[name].precision)
-        found[name] = replace(calibration[name], photo_factor=next(safe, float(OWN_FACTORS[-1])))
-    return found
+def _own_photo_factor(bundle: Bundle, name: str, fitting: BoolArray, photos: PhotoSplit, logits: Logits) -> float:
+    rows = fitting.any(axis=1)
+    senders = cluster_numbers([photo.sender for photo in photos.photos])[rows]
+    own = bundle.calibration[name]
+
+    def is_safe(factor: float) -> bool:
+        tried = bundle.calibration | {name: replace(own, photo_factor=factor)}
+        scores = tree_scores(logits, bundle.taxonomy, tried, bundle.photo_factor)[name][rows]
+        correct = fitting[rows][np.arange(len(scores)), scores.argmax(axis=1)]
+        return _lower_bound_above(correct, scores.max(axis=1), senders, own.threshold) >= own.precision
+
+    return next((float(factor) for factor in OWN_FACTORS if is_safe(float(factor))), float(OWN_FACTORS[-1]))
 
 
 def _lower_bound_above(correct: BoolArray, confidence: FloatArray, clusters: Clusters, threshold: float) -> float:
