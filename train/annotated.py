@@ -18,7 +18,7 @@ from train.evaluation.card import read_origin
 from train.evaluation.domain_evaluator import PICTURES
 from train.evaluation.tables import format_report
 from train.export import measure_and_save
-from train.heads.calibration import with_own_photo_factors
+from train.heads.calibration import labelled_photos, with_own_photo_factors
 from train.probe.photo_heads import with_photo_heads
 
 ExistingFolder = click.Path(path_type=Path, exists=True, file_okay=False)
@@ -47,10 +47,11 @@ def main(
         load_photo_split(photos, rows, split, bundle.taxonomy, bundle.size, cache) for split in ("train", "val")
     )
     try:
-        fitted = with_own_photo_factors(with_photo_heads(bundle, train), val)
+        fitted, held = with_photo_heads(bundle, train)
     except ValueError as error:
         raise click.ClickException(str(error)) from error
-    fitted = dataclasses.replace(fitted, version=version, captioner=None)
+    others = {name: labelled_photos(train, name, logits) for name, logits in held.items()}
+    fitted = dataclasses.replace(with_own_photo_factors(fitted, val, others), version=version, captioner=None)
     for report in measure_and_save(
         fitted, Options(out=out, data=data, photos=photos), PICTURES, out, read_origin(origin)
     ):

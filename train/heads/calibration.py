@@ -7,9 +7,10 @@ that is safe on photos would suppress three in four correct answers on catalogue
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
 from model.bundle import Bundle, Calibration
 from model.nets.network import PHOTO_HEAD
@@ -111,30 +112,58 @@ def safe_photo_factor(
     return next(safe, max(factors, key=bound))
 
 
-def with_own_photo_factors(bundle: Bundle, photos: PhotoSplit) -> Bundle:
-    """The calibrated bundle with a photo factor per attribute of which `photos` have labels given by eye.
+@dataclass(frozen=True)
+class LabelledPhotos:
+    """Photos with labels given by eye, to calibrate one attribute on.
+
+    `logits` and `fitting` (the values that fit) are N x values, `senders` has N names.
+    """
+
+    logits: torch.Tensor
+    fitting: BoolArray
+    senders: list[str]
+
+    def __add__(self, other: LabelledPhotos) -> LabelledPhotos:
+        fitting = np.concatenate([self.fitting, other.fitting])
+        return LabelledPhotos(torch.cat([self.logits, other.logits]), fitting, self.senders + other.senders)
+
+
+def labelled_photos(photos: PhotoSplit, name: str, logits: torch.Tensor) -> LabelledPhotos:
+    """Those of the photos that have a label of the attribute which excludes at least one value."""
+    fitting = photos.annotated[name]
+    rows = fitting.any(axis=1) & ~fitting.all(axis=1)
+    senders = [photo.sender for photo, chosen in zip(photos.photos, rows, strict=True) if chosen]
+    return LabelledPhotos(logits[torch.from_numpy(rows)], fitting[rows], senders)
+
+
+def with_own_photo_factors(
+    bundle: Bundle, photos: PhotoSplit, others: Mapping[str, LabelledPhotos] | None = None
+) -> Bundle:
+    """The calibrated bundle with a photo factor per attribute of which photos have labels given by eye.
 
     It is the smallest factor at which the answers keep their precision on these photos. If there is none, the highest,
-    which leaves nearly all photos unanswered.
+    which leaves nearly all photos unanswered. `others` are more photos, with logits by heads that had not seen them.
     """
-    labelled = {name: rows for name, rows in photos.annotated.items() if rows.any(axis=1).sum() >= MIN_ANNOTATED}
-    if not labelled:
-        return bundle
-    logits = compute_logits(bundle.network(), photos.pixels, bundle.mean, bundle.std)
-    found = {name: _own_photo_factor(bundle, name, fitting, photos, logits) for name, fitting in labelled.items()}
-    calibration = {name: replace(bundle.calibration[name], photo_factor=factor) for name, factor in found.items()}
-    return replace(bundle, calibration=bundle.calibration | calibration)
+    logits = compute_logits(bundle.network(), photos.pixels, bundle.mean, bundle.std) if photos.annotated else {}
+    found = {}
+    for name in photos.annotated:
+        labelled = labelled_photos(photos, name, torch.from_numpy(logits[name]))
+        labelled = labelled + others[name] if others and name in others else labelled
+        if len(labelled.senders) >= MIN_ANNOTATED:
+            factor = own_photo_factor(bundle.calibration[name], labelled)
+            found[name] = replace(bundle.calibration[name], photo_factor=factor)
+    return replace(bundle, calibration=bundle.calibration | found)
 
 
-def _own_photo_factor(bundle: Bundle, name: str, fitting: BoolArray, photos: PhotoSplit, logits: Logits) -> float:
-    rows = fitting.any(axis=1)
-    senders = cluster_numbers([photo.sender for photo in photos.photos])[rows]
-    own = bundle.calibration[name]
+def own_photo_factor(own: Calibration, photos: LabelledPhotos) -> float:
+    """The smallest candidate at which the precision's lower bound reaches its target, else the largest."""
+    senders = cluster_numbers(photos.senders)
+    scaled = photos.logits.double() / own.temperature
+    unsure = 1 - scaled.softmax(dim=1).amax(dim=1, keepdim=True)
 
     def is_safe(factor: float) -> bool:
-        tried = bundle.calibration | {name: replace(own, photo_factor=factor)}
-        scores = tree_scores(logits, bundle.taxonomy, tried, bundle.photo_factor)[name][rows]
-        correct = fitting[rows][np.arange(len(scores)), scores.argmax(axis=1)]
+        scores = (scaled / (own.softness**unsure * factor)).softmax(dim=1).numpy()
+        correct = photos.fitting[np.arange(len(scores)), scores.argmax(axis=1)]
         return _lower_bound_above(correct, scores.max(axis=1), senders, own.threshold) >= own.precision
 
     return next((float(factor) for factor in OWN_FACTORS if is_safe(float(factor))), float(OWN_FACTORS[-1]))

@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional
 
 from model.bundle import Bundle
-from model.nets.network import PHOTO_PREFIX
+from model.nets.network import PHOTO_PREFIX, mix_logits
 from train.data.dataset import PhotoSplit
 from train.data.photos import Photo
 from train.evaluation.calibrate import cluster_numbers
@@ -33,16 +33,17 @@ MIN_ROWS = 200
 STEPS = 80
 
 
-def with_photo_heads(bundle: Bundle, photos: PhotoSplit) -> Bundle:
+def with_photo_heads(bundle: Bundle, photos: PhotoSplit) -> tuple[Bundle, dict[str, torch.Tensor]]:
     """The bundle with a head for photos per attribute of which at least 200 training photos have labels.
 
-    Rows without a label of gender count with what the set says of children and adults. Raises ValueError if no
-    attribute has enough rows.
+    Rows without a label of gender count with what the set says of children and adults. Also returns logits of the
+    photos (N x values) per attribute, by heads that had not seen them. Raises ValueError if none has enough rows.
     """
     pooled = extract(bundle, photos.pixels, copies=1).pooled
     folds = make_folds(cluster_numbers([photo.sender for photo in photos.photos]), seed=0, count=FOLDS)
     weights = sender_weights(photos.photos)
     found: dict[str, torch.Tensor] = {}
+    held_out: dict[str, torch.Tensor] = {}
     for name in sorted(photos.annotated):
         allowed = allowed_values(photos, name)
         if (allowed.any(axis=1) & ~allowed.all(axis=1)).sum() < MIN_ROWS:
@@ -51,12 +52,14 @@ def with_photo_heads(bundle: Bundle, photos: PhotoSplit) -> Bundle:
             start = LinearHead(
                 bundle.weights[f"{prefix}heads.{name}.weight"], bundle.weights[f"{prefix}heads.{name}.bias"]
             )
-            head = fit_near(start, inputs, allowed, weights, folds)
+            head, held = fit_near(start, inputs, allowed, weights, folds)
             found[f"{prefix}{PHOTO_PREFIX}{name}.weight"] = head.weight.half().float()
             found[f"{prefix}{PHOTO_PREFIX}{name}.bias"] = head.bias.half().float()
+            share = bundle.companion.share if bundle.companion else 0.0
+            held_out[name] = mix_logits(held_out[name], held, share) if prefix else held
     if not found:
         raise ValueError(f"no attribute has labels of at least {MIN_ROWS} training photos")
-    return replace(bundle, weights=bundle.weights | found)
+    return replace(bundle, weights=bundle.weights | found), held_out
 
 
 def allowed_values(photos: PhotoSplit, name: str) -> npt.NDArray[np.bool_]:
@@ -80,8 +83,10 @@ def fit_near(
     allowed: npt.NDArray[np.bool_],
     weights: torch.Tensor,
     folds: npt.NDArray[np.int64],
-) -> LinearHead:
+) -> tuple[LinearHead, torch.Tensor]:
     """The head of least held-out loss among those fitted with each penalty, fitted again on all rows.
+
+    Also returns the logits of each row (N x values) by a head that was fitted without its fold.
 
     `inputs` are N x features, `allowed` the values that fit (N x values), `weights` the rows' weights (N), and `folds`
     their folds (N).
@@ -89,14 +94,17 @@ def fit_near(
     informative = torch.from_numpy(allowed.any(axis=1) & ~allowed.all(axis=1))
     masks = torch.from_numpy(allowed)
     losses = dict.fromkeys(PENALTIES, 0.0)
+    held_out = {penalty: torch.zeros(allowed.shape) for penalty in PENALTIES}
     for fold in np.unique(folds):
         held = torch.from_numpy(folds == fold)
         fitted, judged = informative & ~held, informative & held
         for penalty in PENALTIES:
             head = _fit(start, inputs[fitted], masks[fitted], weights[fitted], penalty)
+            held_out[penalty][held] = head.logits(inputs[held])
             losses[penalty] += float(_loss(head.logits(inputs[judged]), masks[judged], weights[judged]))
     best = min(losses, key=lambda penalty: losses[penalty])
-    return _fit(start, inputs[informative], masks[informative], weights[informative], best)
+    final = _fit(start, inputs[informative], masks[informative], weights[informative], best)
+    return final, held_out[best]
 
 
 def _fit(

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from model.bundle import load_bundle, save_bundle
+from model.bundle import Calibration, load_bundle, save_bundle
 from model.nets.network import PHOTO_HEAD, PHOTO_PREFIX, AttributeNetwork
 from model.taxonomy import Taxonomy
 from train.data.dataset import PhotoSplit
 from train.data.photos import Photo, gender_masks, read_annotations
+from train.heads.calibration import LabelledPhotos, own_photo_factor
 from train.probe.logistic import LinearHead
 from train.probe.photo_heads import allowed_values, fit_near
 
@@ -42,9 +43,10 @@ def test_the_head_learns_what_the_catalogues_head_has_wrong() -> None:
     start = LinearHead(torch.zeros(2, 8), torch.tensor([5.0, 0.0]))  # always the first value
     allowed = torch.nn.functional.one_hot(truth, 2).bool().numpy()
 
-    head = fit_near(start, inputs, allowed, torch.ones(600), np.arange(600) % 3)
+    head, held = fit_near(start, inputs, allowed, torch.ones(600), np.arange(600) % 3)
 
     assert (head.logits(inputs).argmax(dim=1) == truth).float().mean() > 0.95
+    assert (held.argmax(dim=1) == truth).float().mean() > 0.9
 
 
 def test_rows_without_labels_change_nothing() -> None:
@@ -52,8 +54,9 @@ def test_rows_without_labels_change_nothing() -> None:
     allowed = np.zeros((30, 2), dtype=bool)
     allowed[:3, 0] = True
 
-    head = fit_near(start, torch.randn(30, 4), allowed, torch.ones(30), np.arange(30) % 3)
+    head, held = fit_near(start, torch.randn(30, 4), allowed, torch.ones(30), np.arange(30) % 3)
 
+    assert held.shape == (30, 2)
     assert head.weight.shape == start.weight.shape
     assert torch.isfinite(head.weight).all()
 
@@ -100,3 +103,28 @@ def test_a_bundle_keeps_its_heads_for_photos(smoke_run: Path, tmp_path: Path) ->
     save_bundle(bundle, tmp_path / "saved")
 
     assert list(load_bundle(tmp_path / "saved").network().photo_heads) == [name]
+
+
+def labelled(confidence: float, share_right: float, rows: int = 600) -> LabelledPhotos:
+    """Photos whose best value has the given logit, and is right for the given share of them."""
+    logits = torch.zeros(rows, 3)
+    logits[:, 0] = confidence
+    fitting = np.zeros((rows, 3), dtype=bool)
+    fitting[np.arange(rows), np.where(np.arange(rows) < share_right * rows, 0, 1)] = True
+    return LabelledPhotos(logits, fitting, [str(row) for row in range(rows)])
+
+
+def test_answers_that_keep_their_precision_stay_answered() -> None:
+    own = Calibration(temperature=1.0, threshold=0.8, precision=0.9)
+
+    factor = own_photo_factor(own, labelled(4.0, 0.97))
+
+    assert (torch.tensor([4.0, 0.0, 0.0]) / factor).softmax(dim=0)[0] >= 0.8
+
+
+def test_answers_that_miss_their_precision_are_withheld() -> None:
+    own = Calibration(temperature=1.0, threshold=0.8, precision=0.9)
+
+    factor = own_photo_factor(own, labelled(4.0, 0.7) + labelled(4.0, 0.8))
+
+    assert (torch.tensor([4.0, 0.0, 0.0]) / factor).softmax(dim=0)[0] < 0.8
