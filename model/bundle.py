@@ -75,8 +75,8 @@ class Bundle:
     """A loaded bundle.
 
     `weights` are float32; names of the companion's begin with "companion.". `size` is (height, width) in pixels, `mean`
-    and `std` normalise RGB values in 0..1. `card` is the model card's Markdown. `training` tells how the bundle was
-    trained (columns, split, seed, thresholds), so that evaluation reads a table in the same way; older bundles have none.
+    and `std` normalise RGB values in 0..1. `card` is the model card's Markdown. `training` is a record of the run
+    (columns, split, seed, thresholds), so that evaluation reads a table in the same way; older bundles have none.
     """
 
     name: str

@@ -33,7 +33,8 @@ def scores_from(
     scores = {}
     for name in taxonomy.attributes:
         own_factor = calibration[name].photo_factor
-        photo_factors = (photo_factor if own_factor is None else own_factor) ** photo
+        # An attribute's own factor belongs to its head for photos, which answers an image wholly or not at all.
+        photo_factors = photo_factor**photo if own_factor is None else own_factor ** photo.round()
         scaled = logits[name].double() / calibration[name].temperature
         unsure = 1 - torch.softmax(scaled, dim=1).amax(dim=1, keepdim=True)
         scores[name] = torch.softmax(scaled / (calibration[name].softness ** unsure * photo_factors), dim=1)

@@ -1,6 +1,7 @@
 """Pictures that are small as files and cost much to decode, drawn by code.
 
-`SOLID` are files that are right in all respects but huge; the HEIC is smaller, as its encoder is slow. `COSTLY` are files whose headers alone must refuse them.
+`SOLID` are files that are right in all respects but huge; the HEIC is smaller, as its encoder is slow. `COSTLY` are
+files whose headers alone must refuse them.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ Networks trained from different initial weights make different errors. So a comp
 the same input; the answer is the weighted average of both networks' probabilities. Feature map, photo head and
 in_domain head are the first network's.
 
-Attributes may have a second head for customer photos, whose light and backgrounds differ. The answer is the average of
-both heads' probabilities, weighted by the photo head's estimate that the image is a photo.
+Attributes may have a second head for customer photos, whose light and backgrounds differ. It answers images that are
+more likely a photo than not, by the photo head's estimate, and catalogue images keep the answers of the first head.
 """
 
 from __future__ import annotations
@@ -93,7 +93,9 @@ class AttributeNetwork(nn.Module):
         return logits
 
     def forward_with_features(self, images: torch.Tensor) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """Logits per head, averaged with the companion's and with the heads' for photos, and the last feature map.
+        """Logits per head, averaged with the companion's, and the last feature map.
+
+        Where the image is a photo, attributes with a head for photos have its logits.
 
         `images` is N x 3 x H x W, normalised.
         """
@@ -103,8 +105,7 @@ class AttributeNetwork(nn.Module):
             for name, others in self.companion.head_logits(*self.companion.encode(images)).items():
                 logits[name] = mix_logits(logits[name], others, self.companion_share)
         for name in self.photo_heads:
-            is_photo = torch.sigmoid(logits[PHOTO_HEAD].float())
-            logits[name] = mix_logits(logits[name], logits.pop(PHOTO_PREFIX + name), is_photo)
+            logits[name] = torch.where(logits[PHOTO_HEAD] > 0, logits.pop(PHOTO_PREFIX + name), logits[name])
         return logits, feature_map
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -112,10 +113,7 @@ class AttributeNetwork(nn.Module):
         return self.forward_with_features(images)[0]
 
 
-def mix_logits(logits: torch.Tensor, others: torch.Tensor, share: float | torch.Tensor) -> torch.Tensor:
-    """Logits whose softmax is the weighted average of both softmaxes, N x values.
-
-    `share` is the weight of `others`, one number or N x 1.
-    """
+def mix_logits(logits: torch.Tensor, others: torch.Tensor, share: float) -> torch.Tensor:
+    """Logits whose softmax is the weighted average of both softmaxes, N x values; `share` is the weight of `others`."""
     mean = (1 - share) * logits.float().softmax(dim=1) + share * others.float().softmax(dim=1)
     return mean.clamp(min=1e-12).log()

@@ -38,8 +38,8 @@ from train.heads.threshold_check import describe_thresholds, to_json
 MIN_ANNOTATED = 50
 """Fewer labelled photos than this say nothing about an attribute's precision."""
 
-OWN_FACTORS = np.geomspace(0.3, 10.0, 80)
-"""Candidates for an attribute's own photo factor."""
+OWN_FACTORS = np.geomspace(0.3, 3.0, 80)
+"""Candidates for an attribute's own photo factor. At the highest, next to no photo is answered."""
 
 
 def calibrate(bundle: Bundle, val: CatalogueSplit, photos: PhotoSplit | None, options: Options) -> Bundle:

@@ -2,7 +2,7 @@
 
 The catalogue says nothing about colours, genders and usages in bad light and on patterned ground, so its heads guess. A
 second linear head per backbone is fitted on the frozen features of training photos, near the catalogue's head; how near
-is chosen by cross-validation over senders. Catalogue images keep their answers, because the photo head weights the two.
+is chosen by cross-validation over senders. Catalogue images keep their answers.
 """
 
 from __future__ import annotations
