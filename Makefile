@@ -10,7 +10,7 @@ DEV := $(VENV)/.dev-installed
 export UV_LINK_MODE ?= hardlink
 
 .DEFAULT_GOAL := help
-TEST_PROCESSES ?= 3
+TEST_PROCESSES ?= 4
 
 .PHONY: help run test test-fast test-long check bench bench-webhooks chaos fuzz fix lock evaluate simulate dashboard docs images sbom clean
 
