@@ -71,7 +71,7 @@ def gender_masks(photos: Sequence[Photo], taxonomy: Taxonomy) -> npt.NDArray[np.
 
 
 def read_annotations(file: Path, photos: Sequence[Photo], taxonomy: Taxonomy) -> dict[str, npt.NDArray[np.bool_]]:
-    """Labels that people gave photos by eye: per attribute, the values that fit each photo, N x values.
+    """Labels given by looking at the photos: per attribute, the values that fit each photo, N x values.
 
     The columns are `image` and attributes; a cell holds the values that fit, separated by `|`. A row without any value
     is unlabelled. Attributes that the taxonomy lacks are left out.

@@ -1,4 +1,4 @@
-"""Second heads for customer photos, fitted on labels that people gave these photos by eye.
+"""Second heads for customer photos, fitted on labels given by looking at the photos.
 
 The catalogue says nothing about colours, genders and usages in bad light and on patterned ground, so its heads guess. A
 second linear head per backbone is fitted on the frozen features of training photos, near the catalogue's head; how near
