@@ -157,14 +157,6 @@ def saved(signal: Pixels, kind: str, **options: object) -> bytes:
     return stream.getvalue()
 
 
-def palette(signal: Pixels, kind: str, **options: object) -> tuple[bytes, npt.NDArray[np.uint8]]:
-    """Returns a palette file and the positions of its colours, so that the truth can be made of the same colours."""
-    image = Image.fromarray(eight_bit(signal)).quantize(200)
-    stream = io.BytesIO()
-    image.save(stream, kind, **options)
-    return stream.getvalue(), np.asarray(image)
-
-
 def with_code_points(data: bytes, primaries: int, transfer: int) -> bytes:
     """Returns an AVIF or HEIC file with other code points in its `colr` box."""
     at = data.index(b"colrnclx") + 8

@@ -16,6 +16,7 @@ from train.data.options import Options
 from train.data.photos import read_photos
 from train.evaluation.card import read_origin
 from train.evaluation.domain_evaluator import PICTURES
+from train.evaluation.inference import compute_logits
 from train.evaluation.tables import format_report
 from train.export import measure_and_save
 from train.heads.calibration import labelled_photos, with_own_photo_factors
@@ -50,8 +51,9 @@ def main(
         fitted, held = with_photo_heads(bundle, train)
     except ValueError as error:
         raise click.ClickException(str(error)) from error
-    others = {name: labelled_photos(train, name, logits) for name, logits in held.items()}
-    fitted = dataclasses.replace(with_own_photo_factors(fitted, val, others), version=version, captioner=None)
+    logits = compute_logits(fitted.network(), val.pixels, fitted.mean, fitted.std)
+    others = {name: labelled_photos(train, name, rows) for name, rows in held.items()}
+    fitted = dataclasses.replace(with_own_photo_factors(fitted, val, logits, others), version=version, captioner=None)
     for report in measure_and_save(
         fitted, Options(out=out, data=data, photos=photos), PICTURES, out, read_origin(origin)
     ):

@@ -65,7 +65,7 @@ def calibrate(bundle: Bundle, val: CatalogueSplit, photos: PhotoSplit | None, op
     checked = describe_thresholds(calibration, val.targets, scores, groups)
     training = bundle.training | {"thresholds": to_json(checked)}
     calibrated = replace(bundle, calibration=calibration, photo_factor=factor, training=training)
-    return with_own_photo_factors(calibrated, photos) if photos else calibrated
+    return with_own_photo_factors(calibrated, photos, photo_logits) if photos and photo_logits else calibrated
 
 
 def choose_thresholds(
@@ -137,14 +137,14 @@ def labelled_photos(photos: PhotoSplit, name: str, logits: torch.Tensor) -> Labe
 
 
 def with_own_photo_factors(
-    bundle: Bundle, photos: PhotoSplit, others: Mapping[str, LabelledPhotos] | None = None
+    bundle: Bundle, photos: PhotoSplit, logits: Logits, others: Mapping[str, LabelledPhotos] | None = None
 ) -> Bundle:
     """The calibrated bundle with a photo factor per attribute of which photos have labels given by eye.
 
     It is the smallest factor at which the answers keep their precision on these photos. If there is none, the highest,
-    which leaves nearly all photos unanswered. `others` are more photos, with logits by heads that had not seen them.
+    which leaves nearly all photos unanswered. `logits` are the bundle's for `photos`. `others` are more photos, with
+    logits by heads that had not seen them.
     """
-    logits = compute_logits(bundle.network(), photos.pixels, bundle.mean, bundle.std) if photos.annotated else {}
     found = {}
     for name in photos.annotated:
         labelled = labelled_photos(photos, name, torch.from_numpy(logits[name]))

@@ -24,6 +24,7 @@ _JPEG_FRAMES = {
     0xCF: "hierarchical coding",
     0xF7: "JPEG-LS",
 }
+_MARKER = re.compile(rb"\xff([\xc0-\xfe])")
 _TIFF_COMPRESSIONS = {
     6: "old-style JPEG compression",
     7: "JPEG compression of this kind",
@@ -91,7 +92,7 @@ def _variant(name: str, data: bytes) -> str | None:
 
 def _jpeg(data: bytes) -> str | None:
     at = 2
-    while match := re.compile(rb"\xff([\xc0-\xfe])").search(data, at):
+    while match := _MARKER.search(data, at):
         marker, at = match[1][0], match.end()
         if marker in (0xDA, 0xD9):
             return None

@@ -132,6 +132,7 @@ def _space(profile: bytes) -> str | None:
     return _MODES_BY_SPACE.get(profile[16:20])
 
 
+@functools.cache
 def _default_profile(mode: str) -> bytes | None:
     match mode:
         case "CMYK":
